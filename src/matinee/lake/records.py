@@ -1,0 +1,195 @@
+"""The rows that enter and leave Matinee: one `msgspec.Struct` a table.
+
+These are the public types of the platform. The HTTP API decodes them, importers produce them,
+the simulated world speaks in them, and the lake derives its columns from them
+(:mod:`matinee.lake.schemas`). Times are timezone-aware; ids are opaque text.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Id = Annotated[
+    str, Meta(min_length=1, max_length=200, description="an opaque id, compared byte for byte")
+]
+MemberId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^@]*$",
+        description="a pseudonymous id of a member; never a name or an e-mail address",
+    ),
+]
+Country = Annotated[
+    str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code", examples=["NL", "US"])
+]
+Device = Annotated[
+    str, Meta(min_length=1, max_length=40, description="device class: tv, phone, web")
+]
+Time = Annotated[datetime, Meta(tz=True, description="RFC 3339 time with its offset")]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+Kind = Literal["impression", "click", "play", "complete", "rating", "thumb", "search"]
+
+VALUE_UNITS: dict[str, str] = {
+    "impression": "none",
+    "click": "none",
+    "play": "minutes watched",
+    "complete": "share of the runtime, 0 to 1",
+    "rating": "stars, 0.5 to 5",
+    "thumb": "-1 down, 1 up, 2 two thumbs up",
+    "search": "none",
+}
+"""What `Event.value` measures, by kind."""
+
+
+class Event(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Something a member did, or was shown.
+
+    `event_id` makes a report idempotent: a second event of the same member and id is acknowledged
+    and dropped. `decision_id` and `position` say which decision the event answers to.
+
+    >>> Event(event_id="e1", member_id="m1", kind="play", title_id="t1",
+    ...       ts=datetime(2026, 1, 1, tzinfo=UTC), value=42.0).value
+    42.0
+    """
+
+    event_id: Id
+    member_id: MemberId
+    kind: Kind
+    ts: Time
+    title_id: Id | None = None
+    value: float | None = None
+    decision_id: Id | None = None
+    position: Annotated[int, Meta(ge=0, le=10_000, description="0 is the first slot")] | None = None
+    country: Country | None = None
+    device: Device | None = None
+
+
+class Member(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A member of the service; the latest row known at a time is the member at that time."""
+
+    member_id: MemberId
+    country: Country | None = None
+    joined_at: Time | None = None
+
+
+class Title(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A film or a series in the catalogue; the latest row known at a time counts."""
+
+    title_id: Id
+    name: Annotated[str, Meta(min_length=1, max_length=500)]
+    year: Annotated[int, Meta(ge=1870, le=2200)] | None = None
+    genres: list[str] = msgspec.field(default_factory=list)
+    cast: list[str] = msgspec.field(default_factory=list)
+    synopsis: str | None = None
+    runtime_minutes: Annotated[float, Meta(gt=0, le=100_000)] | None = None
+
+
+class Window(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """When a title may be shown in a country. A title without any window is always available."""
+
+    title_id: Id
+    country: Annotated[
+        str, Meta(pattern=r"^([A-Z]{2}|\*)$", description="'*' is every country")
+    ] = "*"
+    starts_at: Time | None = None
+    ends_at: Time | None = None
+
+
+class Masked(msgspec.Struct, frozen=True):
+    """A mask that took candidates away, why, and how many."""
+
+    name: str
+    reason: str
+    count: int
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """One decision, with all that is needed to judge it later and to ask any policy for its own.
+
+    The eligible set stands once in the lake under its content hash (`eligible`); `removed` lists
+    the positions in it that this decision could not use (already on the page, already watched).
+    `segment` and `scores` hold what the policy drew from: positions in the eligible set and the
+    logits there. With `policy`, `seed` and these the logging distribution can be rebuilt exactly.
+
+    `propensities[j]` is the probability of `actions[j]` given the actions before it when
+    `propensity_kind` is "conditional", of that action in that slot when "marginal"; "joint" has
+    one entry, the probability of the whole list.
+    """
+
+    decision_id: Id
+    request_id: Id
+    surface: Id
+    member_id: MemberId
+    at: Time
+    policy: Id
+    actions: list[str]
+    propensities: list[Probability]
+    propensity_kind: Literal["conditional", "marginal", "joint"]
+    eligible: str
+    removed: list[int]
+    segment: list[int]
+    scores: list[float]
+    seed: int
+    row: str | None = None
+    arm: str | None = None
+    context: dict[str, Any] = {}
+    context_hash: str = ""
+    masks: list[Masked] = []
+
+
+class Eligible(msgspec.Struct, frozen=True, kw_only=True):
+    """A set of candidates stored once under its content hash, in ascending order of id."""
+
+    eligible: str
+    candidates: list[str]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one position of one decision, once its attribution window has closed."""
+
+    decision_id: Id
+    member_id: MemberId
+    surface: Id
+    position: int
+    action: str
+    reward: float
+    decided_at: Time
+    closed_at: Time
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def micros(time: datetime) -> int:
+    """Microseconds since 1970-01-01 UTC.
+
+    >>> micros(datetime(1970, 1, 1, 0, 0, 1, 5, tzinfo=UTC))
+    1000005
+    """
+    delta = time - EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def from_micros(us: int) -> datetime:
+    """The UTC time of that many microseconds since 1970-01-01.
+
+    >>> from_micros(1_000_005)
+    datetime.datetime(1970, 1, 1, 0, 0, 1, 5, tzinfo=datetime.timezone.utc)
+    """
+    seconds, rest = divmod(us, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)

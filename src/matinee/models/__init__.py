@@ -1,0 +1,1 @@
+"""Models: what is likely. One algorithm a file, one contract for all."""

@@ -1,0 +1,232 @@
+"""The contract of a model, and the data that goes in and out of one.
+
+Shapes: B members in a batch, A candidate titles, V titles in a model's vocabulary, N events.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from matinee.engine import Executor, Serial
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+Indices = NDArray[np.int32]
+P = TypeVar("P")
+B = TypeVar("B")
+
+
+class Vocabulary:
+    """Title ids in a fixed order; index -1 is a title that is not in it.
+
+    >>> titles = Vocabulary(["heat", "alien"])
+    >>> titles.encode(["alien", "unknown", "heat"])
+    array([ 1, -1,  0], dtype=int32)
+    """
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.ids: tuple[str, ...] = tuple(ids)
+        self._index = {title: index for index, title in enumerate(self.ids)}
+        if len(self._index) != len(self.ids):
+            raise ValueError("a vocabulary holds each title once; give distinct ids")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.ids == other.ids
+
+    def __hash__(self) -> int:
+        return hash(self.ids)
+
+    def encode(self, ids: Iterable[str]) -> Indices:
+        """Indices [N] of `ids`, -1 where unknown."""
+        return np.fromiter((self._index.get(title, -1) for title in ids), np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """What B members watched, oldest first, in compressed rows.
+
+    Member b's titles are ``titles[offsets[b]:offsets[b + 1]]`` (indices into a vocabulary, -1
+    unknown) at ``times`` (microseconds since 1970) with positive `weights` (1 by default).
+
+    >>> two = Histories.of([[3, 1], []])
+    >>> len(two), two.titles_of(0)
+    (2, array([3, 1], dtype=int32))
+    """
+
+    offsets: NDArray[np.int64]
+    titles: Indices
+    times: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    countries: tuple[str | None, ...]
+
+    @classmethod
+    def of(
+        cls,
+        titles: Sequence[Sequence[int]],
+        times: Sequence[Sequence[int]] | None = None,
+        countries: Sequence[str | None] | None = None,
+    ) -> Self:
+        """Histories from plain lists; times default to 0, 1, 2, ... microseconds."""
+        times = times or [range(len(row)) for row in titles]
+        lengths = [len(row) for row in titles]
+        total = sum(lengths)
+        return cls(
+            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            np.fromiter((title for row in titles for title in row), np.int32, total),
+            np.fromiter((time for row in times for time in row), np.int64, total),
+            np.ones(total, np.float32),
+            tuple(countries) if countries is not None else (None,) * len(titles),
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def titles_of(self, member: int) -> Indices:
+        return self.titles[self.offsets[member] : self.offsets[member + 1]]
+
+    def times_of(self, member: int) -> NDArray[np.int64]:
+        return self.times[self.offsets[member] : self.offsets[member + 1]]
+
+    def members(self) -> NDArray[np.int64]:
+        """The row [N] that each event belongs to."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def matrix(self, vocabulary_size: int) -> csr_array:
+        """Sparse float32 [B, V]: 1 where a member has the title; unknown titles left out."""
+        known = self.titles >= 0
+        rows, columns = self.members()[known], self.titles[known]
+        cells = csr_array(
+            (np.ones(len(columns), np.float32), (rows, columns)), shape=(len(self), vocabulary_size)
+        )
+        cells.sum_duplicates()
+        cells.data[:] = 1.0
+        return cells
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Whom to score and when: B histories and the time of each decision, microseconds [B]."""
+
+    histories: Histories
+    at: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.histories)
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What a model expects of A candidates for B members: `mean` [B, A], higher is better.
+
+    `std` [B, A] is its uncertainty where the model has one; `samples` [M, B, A] are draws from
+    its posterior.
+    """
+
+    mean: Floats
+    std: Floats | None = None
+    samples: Floats | None = None
+
+
+class HistoryShard(Protocol):
+    """The histories of one bucket of members, read when asked."""
+
+    def load(self) -> Histories: ...
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """A shard that is already loaded."""
+
+    histories: Histories
+
+    def load(self) -> Histories:
+        return self.histories
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training data: histories in shards, one vocabulary, as known at `as_of` (microseconds)."""
+
+    titles: Vocabulary
+    shards: Sequence[HistoryShard]
+    as_of: int
+    executor: Executor = field(default_factory=Serial)
+
+    @classmethod
+    def of(cls, titles: Vocabulary, histories: Histories, as_of: int | None = None) -> Self:
+        """A data set of one loaded shard, as of just after its last event by default."""
+        if as_of is None:
+            as_of = int(histories.times.max()) + 1 if len(histories.times) else 0
+        return cls(titles, [InMemory(histories)], as_of)
+
+    def reduce(
+        self,
+        kernel: Callable[[HistoryShard, B], P],
+        merge: Callable[[P, P], P],
+        broadcast: B,
+    ) -> P:
+        """Fold `kernel` over the shards with this data set's executor."""
+        return self.executor.map_reduce(kernel, self.shards, merge, broadcast)
+
+
+class Model(ABC):
+    """Learns from a `Dataset`, then believes something of every candidate.
+
+    A subclass sets `name` and `references`, and writes `_fit`, `_scores`, `_arrays` and `_restore`.
+    Hyper-parameters are the arguments of its ``__init__``, kept under the same names and plain
+    JSON values, so that ``settings()`` can save them.
+    """
+
+    name: ClassVar[str]
+    references: ClassVar[tuple[str, ...]]
+    titles: Vocabulary
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Learn from `dataset` and return self. Deterministic: same data, same weights."""
+        self.titles = dataset.titles
+        self._fit(dataset)
+        return self
+
+    def believe(self, context: Context, candidates: Indices | None = None) -> Belief:
+        """Beliefs [B, A] on `candidates` (indices into `self.titles`; all of them by default).
+
+        A candidate of -1 (a title imported after training) and a member without history each get
+        the sensible answer that the model's docstring names; no score is ever NaN or infinite.
+        """
+        return Belief(self._scores(context, candidates))
+
+    @abstractmethod
+    def _fit(self, dataset: Dataset) -> None: ...
+
+    @abstractmethod
+    def _scores(self, context: Context, candidates: Indices | None) -> Floats: ...
+
+    @abstractmethod
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """What was learned, as named arrays without objects."""
+
+    @abstractmethod
+    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None: ...
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The hyper-parameters, as arguments of ``__init__``."""
+
+    def save(self, path: Path) -> None:
+        """Write one ``.npz`` file, whole or not at all. (Implemented in this base class.)"""
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote, without pickle; a bad file is a `ValueError` that says why."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Policies: beliefs become probabilities, and a draw whose propensity is known exactly."""
