@@ -1,0 +1,194 @@
+"""What a row must satisfy to enter the lake: one set of rules, asked of a row or of a frame.
+
+`problem` answers for one record that msgspec has already decoded, on the way in over HTTP.
+`split` answers for a whole frame at once, on the way in from a file. A property test holds them
+to the same verdict.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+
+import msgspec
+import polars as pl
+
+from matinee.lake.records import Event
+from matinee.lake.schemas import TIME, Schema
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far ahead of our clock a device's clock may be."""
+
+VALUE_RANGE: dict[str, tuple[float, float]] = {
+    "play": (0.0, 100_000.0),
+    "complete": (0.0, 1.0),
+    "rating": (0.5, 5.0),
+    "thumb": (-1.0, 2.0),
+}
+"""The range of `Event.value` by kind, in the units of `records.VALUE_UNITS`."""
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def problem(record: msgspec.Struct, schema: Schema, now: datetime) -> str | None:
+    """Why a decoded record may not enter, or `None`.
+
+    >>> from matinee.lake.schemas import SCHEMAS
+    >>> late = Event(event_id="e", member_id="m", kind="play", title_id="t",
+    ...              ts=datetime(2031, 1, 1, tzinfo=UTC))
+    >>> problem(late, SCHEMAS["events"], datetime(2026, 1, 1, tzinfo=UTC))
+    'ts is in the future'
+    """
+    if schema.time is not None:
+        at: datetime = getattr(record, schema.time)
+        if at < EARLIEST:
+            return f"{schema.time} is before 1970"
+        if at > now + CLOCK_SKEW:
+            return f"{schema.time} is in the future"
+    return _event_problem(record) if isinstance(record, Event) else None
+
+
+def _event_problem(event: Event) -> str | None:
+    if event.title_id is None and event.kind != "search":
+        return "title_id is missing"
+    if event.value is None:
+        return None
+    if not isfinite(event.value):
+        return "value is not finite"
+    low, high = VALUE_RANGE.get(event.kind, (-float("inf"), float("inf")))
+    return None if low <= event.value <= high else "value is out of range for its kind"
+
+
+def split(
+    frame: pl.DataFrame, schema: Schema, now: datetime, first_row: int = 0
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Divide a frame into good rows, in the schema's types, and bad ones with a `reason`.
+
+    `frame` may lack optional columns and may carry `known_at`. Bad rows come back as they were
+    given, with their number in the source (`source_row`, from 1 after `first_row` rows). Raises
+    `ValueError` for columns that the schema does not have.
+    """
+    unknown = set(frame.columns) - set(schema.columns) - {"known_at"}
+    if unknown:
+        raise ValueError(f"{schema.name} has no column {sorted(unknown)[0]!r}")
+    wanted = {**schema.columns, **({"known_at": TIME} if "known_at" in frame.columns else {})}
+    cast = frame.select(
+        pl.col(name).cast(dtype, strict=False)
+        if name in frame.columns
+        else pl.lit(None, dtype).alias(name)
+        for name, dtype in wanted.items()
+    )
+    reason = pl.coalesce(
+        *_type_reasons(frame, cast), *_column_reasons(schema), *_row_reasons(schema, now, cast)
+    )
+    reasons = cast.lazy().with_columns(_type_columns(frame, cast)).select(reason=reason).collect()
+    good = reasons["reason"].is_null()
+    numbered = frame.with_row_index("source_row", offset=first_row + 1)
+    bad = numbered.with_columns(reasons["reason"]).filter(~good)
+    return _with_defaults(cast.filter(good), schema), bad
+
+
+def _when(wrong: pl.Expr, reason: str) -> pl.Expr:
+    return pl.when(wrong).then(pl.lit(reason))
+
+
+def _uncast(frame: pl.DataFrame, cast: pl.DataFrame) -> list[str]:
+    return [name for name in frame.columns if frame.schema[name] != cast.schema[name]]
+
+
+def _type_columns(frame: pl.DataFrame, cast: pl.DataFrame) -> list[pl.Series]:
+    """One boolean column for each cast column: a value was there and the cast lost it."""
+    return [
+        (frame[name].is_not_null() & cast[name].is_null()).alias(f"wrong:{name}")
+        for name in _uncast(frame, cast)
+    ]
+
+
+def _type_reasons(frame: pl.DataFrame, cast: pl.DataFrame) -> list[pl.Expr]:
+    return [
+        _when(pl.col(f"wrong:{name}"), f"{name} has the wrong type")
+        for name in _uncast(frame, cast)
+    ]
+
+
+def _column_reasons(schema: Schema) -> list[pl.Expr]:
+    reasons = [_when(pl.col(name).is_null(), f"{name} is missing") for name in schema.required]
+    for name, words in schema.choices.items():
+        known = pl.col(name).is_in(list(words))
+        reasons.append(_when(~known, f"{name} is not one of {', '.join(words)}"))
+    for name, metas in schema.constraints.items():
+        for meta in metas:
+            reasons.extend(_meta_reasons(name, schema.columns[name], meta))
+    return reasons
+
+
+def _meta_reasons(
+    name: str, dtype: pl.DataType | type[pl.DataType], meta: msgspec.Meta
+) -> list[pl.Expr]:
+    column, reasons = pl.col(name), []
+    if isinstance(dtype, pl.List):
+        return (
+            [
+                _when(
+                    ~column.list.eval(pl.element().is_between(meta.ge, meta.le)).list.all(),
+                    f"{name} is out of range",
+                )
+            ]
+            if meta.ge is not None and meta.le is not None
+            else []
+        )
+    if meta.min_length is not None:
+        reasons.append(_when(column.str.len_chars() < meta.min_length, f"{name} is empty"))
+    if meta.max_length is not None:
+        too_long = f"{name} is longer than {meta.max_length} characters"
+        reasons.append(_when(column.str.len_chars() > meta.max_length, too_long))
+    if meta.pattern is not None:
+        looks = "looks like an e-mail address; send a pseudonymous id"
+        told = looks if name == "member_id" else f"does not match {meta.pattern}"
+        reasons.append(_when(~column.str.contains(meta.pattern), f"{name} {told}"))
+    bounds = [
+        column < meta.ge if meta.ge is not None else None,
+        column > meta.le if meta.le is not None else None,
+        column <= meta.gt if meta.gt is not None else None,
+    ]
+    outside = [bound for bound in bounds if bound is not None]
+    if outside:
+        reasons.append(_when(pl.any_horizontal(outside), f"{name} is out of range"))
+    return reasons
+
+
+def _row_reasons(schema: Schema, now: datetime, cast: pl.DataFrame) -> list[pl.Expr]:
+    floats = [name for name, dtype in schema.columns.items() if dtype == pl.Float64]
+    reasons = [_when(~pl.col(name).is_finite(), f"{name} is not finite") for name in floats]
+    if schema.time is not None:
+        at = pl.col(schema.time)
+        reasons.append(_when(at < EARLIEST, f"{schema.time} is before 1970"))
+        reasons.append(_when(at > now + CLOCK_SKEW, f"{schema.time} is in the future"))
+        if "known_at" in cast.columns:
+            reasons.append(_when(pl.col("known_at") < at, "known_at is before it happened"))
+    if schema.record is Event:
+        kind, value = pl.col("kind"), pl.col("value")
+        untitled = pl.col("title_id").is_null() & (kind != "search")
+        reasons.append(_when(untitled, "title_id is missing"))
+        for word, (low, high) in VALUE_RANGE.items():
+            outside = (kind == word) & ~value.is_between(low, high)
+            reasons.append(_when(outside, "value is out of range for its kind"))
+    return reasons
+
+
+def _with_defaults(good: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Fill an absent value with the record's own default."""
+    filled = []
+    for name, field in schema.fields.items():
+        if field.required:
+            continue
+        default = (
+            field.default_factory()
+            if field.default_factory is not msgspec.NODEFAULT
+            else field.default
+        )
+        if name in schema.nested:
+            default = msgspec.json.encode(default).decode()
+        if default is not None:
+            filled.append(pl.col(name).fill_null(pl.lit(default, schema.columns[name])))
+    return good.with_columns(filled)
