@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_UN, flock
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import polars as pl
@@ -25,7 +26,9 @@ from deltalake.transaction import AddAction, RemoveAction
 from matinee.lake.schemas import Schema
 
 SEALER = "matinee.sealer"
+APPENDER = "matinee.appender"
 ROW_GROUP = 131_072
+NO_MARKS: Mapping[str, int] = MappingProxyType({})
 
 
 class Sealed(NamedTuple):
@@ -38,10 +41,13 @@ class Sealed(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A version of the table: its files and the sequence number up to which it holds the inbox."""
+    """A version of the table: its files, the number up to which it holds the inbox, and the last
+    number that came by `Table.append`, past the inbox.
+    """
 
     version: int
     watermark: int
+    appended: int
     files: tuple[Sealed, ...]
 
     def of(self, bucket: int) -> tuple[Sealed, ...]:
@@ -93,7 +99,12 @@ class Files:
             if adds.height
             else ()
         )
-        return Snapshot(delta.version(), delta.transaction_version(SEALER) or 0, tuple(files))
+        return Snapshot(
+            delta.version(),
+            delta.transaction_version(SEALER) or 0,
+            delta.transaction_version(APPENDER) or 0,
+            tuple(files),
+        )
 
     def write(self, frames: Mapping[int, pl.DataFrame]) -> list[Sealed]:
         """Write a sorted, flushed file for each bucket with rows; not yet part of the table."""
@@ -120,17 +131,24 @@ class Files:
         return Sealed(path, bucket, frame.height, path.stat().st_size)
 
     def commit(
-        self, added: Sequence[Sealed], removed: Sequence[Sealed] = (), watermark: int | None = None
+        self,
+        added: Sequence[Sealed],
+        removed: Sequence[Sealed] = (),
+        marks: Mapping[str, int] = NO_MARKS,
     ) -> None:
-        """Make `added` part of the table and `removed` not, in one version. Hold the lock."""
+        """Make `added` part of the table and `removed` not, in one version. Hold the lock.
+
+        `marks` are written in the same version: sequence numbers of `SEALER` and `APPENDER`.
+        """
         delta = DeltaTable(str(self.folder))
-        marks = [] if watermark is None else [Transaction(SEALER, watermark)]
         delta.create_write_transaction(
             [*map(self._add, added), *map(self._remove, removed)],
             mode="append",
             schema=self._delta_schema,
             partition_by=["bucket"],
-            commit_properties=CommitProperties(app_transactions=marks),
+            commit_properties=CommitProperties(
+                app_transactions=[Transaction(name, seq) for name, seq in marks.items()]
+            ),
         )
         log = self.folder / "_delta_log"
         flush_file(log / f"{delta.version() + 1:020}.json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ import polars as pl
 
 from matinee.errors import MatineeError
 from matinee.lake.buckets import with_bucket
-from matinee.lake.files import Files, Sealed, Snapshot
+from matinee.lake.files import APPENDER, SEALER, Files, Sealed, Snapshot
 from matinee.lake.inbox import Inbox, frame_of
 from matinee.lake.schemas import SCHEMAS, Schema
 
@@ -115,7 +115,10 @@ class Table:
                 stamped = stamped.with_columns(
                     known_at=pl.lit(now, pl.Int64).cast(self.schema.stored["known_at"])
                 )
-            return self._commit(stamped.select(self.schema.stored.keys()), self.files.snapshot())
+            last = first + rows.height - 1
+            return self._commit(
+                stamped.select(self.schema.stored.keys()), self.files.snapshot(), {APPENDER: last}
+            )
 
     def seal(self, limit: int = 250_000) -> int:
         """Move up to `limit` rows from the inbox into the table, exactly once; how many were read.
@@ -127,7 +130,7 @@ class Table:
             snapshot = self.files.snapshot()
             rows = self.inbox.rows(self.schema.name, after=snapshot.watermark, limit=limit)
             if rows:
-                self._commit(frame_of(rows, self.schema), snapshot, watermark=rows[-1].seq)
+                self._commit(frame_of(rows, self.schema), snapshot, {SEALER: rows[-1].seq})
             return len(rows)
 
     def compact(self, *, least: int = 2) -> int:
@@ -150,14 +153,14 @@ class Table:
         replaced = self.files.snapshot().of(number)
         self.files.commit(self.files.write({number: rows}), replaced)
 
-    def _commit(self, rows: pl.DataFrame, snapshot: Snapshot, watermark: int | None = None) -> int:
+    def _commit(self, rows: pl.DataFrame, snapshot: Snapshot, marks: Mapping[str, int]) -> int:
         fresh = {
             number: self._fresh(part, snapshot.of(number))
             for number, part in self.bucketed(rows).items()
         }
         added = self.files.write(fresh)
-        if added or watermark is not None:
-            self.files.commit(added, watermark=watermark)
+        if added or SEALER in marks:
+            self.files.commit(added, marks=marks)
         return sum(file.rows for file in added)
 
     def _tail(self, snapshot: Snapshot) -> pl.DataFrame:
