@@ -13,16 +13,19 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fcntl import LOCK_EX, LOCK_UN, flock
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
+from zlib import crc32
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
+from matinee.errors import MatineeError
 from matinee.lake.schemas import Schema
 
 SEALER = "matinee.sealer"
@@ -76,13 +79,9 @@ class Files:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the table's write lock; the kernel lets go of it when the holder dies."""
-        with (self.folder.parent / f"{self.schema.name}.lock").open("w") as handle:
-            flock(handle, LOCK_EX)
-            try:
-                yield
-            finally:
-                flock(handle, LOCK_UN)
+        """Hold the table's lock; the kernel lets go of it when the holder dies."""
+        with locked(self.folder.parent / f"{self.schema.name}.lock"):
+            yield
 
     def snapshot(self) -> Snapshot:
         delta = DeltaTable(str(self.folder))
@@ -108,10 +107,15 @@ class Files:
 
     def write(self, frames: Mapping[int, pl.DataFrame]) -> list[Sealed]:
         """Write a sorted, flushed file for each bucket with rows; not yet part of the table."""
-        written = []
-        for bucket, frame in frames.items():
-            if frame.height:
-                written.append(self._write_one(bucket, frame))
+        written: list[Sealed] = []
+        try:
+            for bucket, frame in frames.items():
+                if frame.height:
+                    written.append(self._write_one(bucket, frame))
+        except (OSError, pl.exceptions.PolarsError) as failure:
+            for file in written:
+                file.path.unlink()
+            raise _unwritten(self.folder, failure) from failure
         return written
 
     def _write_one(self, bucket: int, frame: pl.DataFrame) -> Sealed:
@@ -119,13 +123,15 @@ class Files:
         if not home.exists():
             home.mkdir()
             flush_folder(self.folder)
-        path = home / f"{uuid.uuid4().hex}.parquet"
+        name = uuid.uuid4().hex
+        draft = home / f"{name}.draft"
         rows = frame.select(self.schema.stored.keys()).sort(self.schema.order)
         try:
-            rows.write_parquet(path, compression="zstd", row_group_size=ROW_GROUP)
-            flush_file(path)
+            rows.write_parquet(draft, compression="zstd", row_group_size=ROW_GROUP)
+            flush_file(draft)
+            path = draft.rename(home / f"{name}-{checksum(draft):08x}.parquet")
         except BaseException:
-            path.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             raise
         flush_folder(home)
         return Sealed(path, bucket, frame.height, path.stat().st_size)
@@ -140,19 +146,24 @@ class Files:
 
         `marks` are written in the same version: sequence numbers of `SEALER` and `APPENDER`.
         """
+        for file in removed:
+            if file.path.exists():
+                file.path.touch()  # `vacuum` counts from here
         delta = DeltaTable(str(self.folder))
-        delta.create_write_transaction(
-            [*map(self._add, added), *map(self._remove, removed)],
-            mode="append",
-            schema=self._delta_schema,
-            partition_by=["bucket"],
-            commit_properties=CommitProperties(
-                app_transactions=[Transaction(name, seq) for name, seq in marks.items()]
-            ),
-        )
-        log = self.folder / "_delta_log"
-        flush_file(log / f"{delta.version() + 1:020}.json")
-        flush_folder(log)
+        transactions = [Transaction(name, seq) for name, seq in marks.items()]
+        try:
+            delta.create_write_transaction(
+                [*map(self._add, added), *map(self._remove, removed)],
+                mode="append",
+                schema=self._delta_schema,
+                partition_by=["bucket"],
+                commit_properties=CommitProperties(app_transactions=transactions),
+            )
+            log = self.folder / "_delta_log"
+            flush_file(log / f"{delta.version() + 1:020}.json")
+            flush_folder(log)
+        except (OSError, DeltaError) as failure:
+            raise _unwritten(self.folder, failure) from failure
 
     def _add(self, file: Sealed) -> AddAction:
         return AddAction(
@@ -181,7 +192,7 @@ class Files:
         return sorted((self.folder / f"bucket={bucket}").glob("*.parquet"))
 
     def vacuum(self, *, before: float, bucket: int | None = None) -> int:
-        """Delete files that no version needs any more, last touched before `before` (epoch s).
+        """Delete files that left the table, or never entered it, before `before` (epoch s).
 
         Hold the lock, or a file that is just being written may go.
         """
@@ -190,12 +201,45 @@ class Files:
         gone = [
             path
             for home in homes
-            for path in home.glob("*.parquet")
+            for path in home.iterdir()
             if path not in active and path.stat().st_mtime <= before
         ]
         for path in gone:
             path.unlink()
         return len(gone)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of that name, made when missing, against threads and processes."""
+    try:
+        handle = path.open("w")
+    except OSError as error:
+        raise MatineeError(
+            f"{path} cannot be opened",
+            why=error.strerror or str(error),
+            next_step="see that the folder may be written",
+        ) from error
+    with handle:
+        flock(handle, LOCK_EX)
+        yield
+
+
+def _unwritten(folder: Path, failure: Exception) -> MatineeError:
+    return MatineeError(
+        f"{folder.name} could not be written, and nothing acknowledged is lost",
+        why=str(failure).splitlines()[0],
+        next_step="free disk space or see that the folder may be written; sealing then goes on",
+    )
+
+
+def checksum(path: Path) -> int:
+    """CRC-32 of a file's bytes; a data file carries it in its name, as Parquet pages have none."""
+    crc = 0
+    with path.open("rb") as data:
+        while piece := data.read(2**20):
+            crc = crc32(piece, crc)
+    return crc
 
 
 def _now_ms() -> int:

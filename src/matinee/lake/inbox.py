@@ -16,16 +16,17 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import msgspec
-import polars as pl
 
 from matinee.errors import MatineeError
-from matinee.lake.schemas import SCHEMAS, TABLE_OF, Schema
+from matinee.lake.rows import Row, row_key
+from matinee.lake.schemas import SCHEMAS, TABLE_OF
+from matinee.lake.sqlite import connect, empty_log, transaction
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS inbox (
@@ -35,6 +36,13 @@ CREATE TABLE IF NOT EXISTS inbox (
     key BLOB UNIQUE,
     row BLOB NOT NULL
 );
+CREATE INDEX IF NOT EXISTS inbox_kind ON inbox (kind);
+CREATE TABLE IF NOT EXISTS sealed (
+    kind INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (kind, seq)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS clock (
     id INTEGER PRIMARY KEY CHECK (id = 0),
     seq INTEGER NOT NULL,
@@ -44,8 +52,11 @@ INSERT OR IGNORE INTO clock VALUES (0, 0, 0);
 """
 _KIND = {name: number for number, name in enumerate(SCHEMAS)}
 _NAME = dict(enumerate(SCHEMAS))
+_CHECK = {record: msgspec.msgpack.Decoder(record) for record in TABLE_OF}
 GROUP_ROWS = 20_000
 """The most rows that one group commit takes."""
+BATCH_ROWS = 10_000
+"""The rows that a reader decodes, or a purge deletes, at a time."""
 
 
 class Receipt(NamedTuple):
@@ -59,263 +70,238 @@ class Receipt(NamedTuple):
     record: msgspec.Struct
 
 
-class Row(NamedTuple):
-    """A row as it lies in the inbox."""
-
-    seq: int
-    table: str
-    known_at: int
-    values: list[Any]
+class _Prepared(NamedTuple):
+    kind: int
+    key: bytes | None
+    row: bytes
+    record: msgspec.Struct
 
 
 class _Waiting(NamedTuple):
-    records: Sequence[msgspec.Struct]
+    rows: list[_Prepared]
     answer: Future[list[Receipt]]
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the file with the durability that an acknowledgement promises."""
-    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    return connection
-
-
 class Inbox:
-    """Durable, idempotent arrival of rows. Thread-safe; use as a context manager or `close`."""
+    """Durable, idempotent arrival of rows. Safe for threads and for several processes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._reading, self._door = threading.Lock(), threading.Lock()
         self._reader = connect(path)
         self._reader.executescript(_TABLES)
         self._encoder = msgspec.msgpack.Encoder()
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._writer: threading.Thread | None = None
+        self._closed = False
 
     def submit(self, records: Sequence[msgspec.Struct]) -> Future[list[Receipt]]:
-        """Queue records for the next group commit; the future resolves once they are durable."""
-        answer: Future[list[Receipt]] = Future()
-        self._start()
-        self._queue.put(_Waiting(records, answer))
-        return answer
+        """Queue records for the next group commit; the future resolves once they are durable.
+
+        Raises `ValueError` for a record whose values are not of its type.
+        """
+        waiting = _Waiting([self._prepare(record) for record in records], Future())
+        with self._door:
+            if self._closed:
+                raise MatineeError("the lake is closed", next_step="open it again, then send again")
+            if self._writer is None:
+                connection = connect(self.path)
+                self._writer = threading.Thread(
+                    target=self._write, args=(connection,), name="inbox", daemon=True
+                )
+                self._writer.start()
+            self._queue.put(waiting)
+        return waiting.answer
 
     def put(self, records: Sequence[msgspec.Struct]) -> list[Receipt]:
         """Make records durable, together or not at all, and return a receipt for each.
 
-        Raises `sqlite3.Error` (a full disk, say) with nothing written.
+        Raises `MatineeError` (a full disk, say) with nothing written.
         """
         return self.submit(records).result()
 
     def close(self) -> None:
         """Commit what waits and stop the writer."""
-        with self._lock:
-            writer, self._writer = self._writer, None
-        if writer is not None:
+        with self._door:
+            self._closed = True
             self._queue.put(None)
-            writer.join()
+        if self._writer is not None:
+            self._writer.join()
         self._reader.close()
 
-    def _start(self) -> None:
-        if self._writer is None:
-            with self._lock:
-                if self._writer is None:
-                    self._writer = threading.Thread(target=self._write, name="inbox", daemon=True)
-                    self._writer.start()
-
-    def _write(self) -> None:
-        connection = connect(self.path)
+    def _prepare(self, record: msgspec.Struct) -> _Prepared:
+        table = TABLE_OF[type(record)]
         try:
-            while (first := self._queue.get()) is not None:
-                group, last = self._gather(first)
-                self._commit_group(connection, group)
-                if last:
-                    return
-        finally:
-            connection.close()
+            row = self._encoder.encode(record)
+            _CHECK[type(record)].decode(row)
+            return _Prepared(_KIND[table], row_key(SCHEMAS[table], record), row, record)
+        except (msgspec.MsgspecError, TypeError, UnicodeError, OverflowError) as wrong:
+            raise ValueError(f"not a row of {table}: {wrong}") from wrong
 
-    def _gather(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
-        group, rows = [first], len(first.records)
-        while rows < GROUP_ROWS and not self._queue.empty():
+    def _write(self, connection: sqlite3.Connection) -> None:
+        open_ = True
+        while open_:
+            group, open_ = self._gather()
+            _commit_group(connection, group)
+        connection.close()
+
+    def _gather(self) -> tuple[list[_Waiting], bool]:
+        """What waits, in order, at least one thing; and whether more may come."""
+        group: list[_Waiting] = []
+        rows = 0
+        while not group or (rows < GROUP_ROWS and not self._queue.empty()):
             waiting = self._queue.get()
             if waiting is None:
-                return group, True
-            group.append(waiting)
-            rows += len(waiting.records)
-        return group, False
-
-    def _commit_group(self, connection: sqlite3.Connection, group: list[_Waiting]) -> None:
-        records = [record for waiting in group for record in waiting.records]
-        try:
-            receipts = self._insert(connection, records)
-        except Exception as failure:
-            for waiting in group:
-                waiting.answer.set_exception(failure)
-            return
-        position = 0
-        for waiting in group:
-            end = position + len(waiting.records)
-            waiting.answer.set_result(receipts[position:end])
-            position = end
-
-    def _insert(
-        self, connection: sqlite3.Connection, records: list[msgspec.Struct]
-    ) -> list[Receipt]:
-        prepared = [self._prepare(record) for record in records]
-        with transaction(connection):
-            first, known_at = tick(connection, len(records))
-            rows = [
-                (seq, kind, known_at, key, row)
-                for seq, (kind, key, row) in enumerate(prepared, first)
-            ]
-            before = connection.total_changes
-            connection.executemany("INSERT OR IGNORE INTO inbox VALUES (?, ?, ?, ?, ?)", rows)
-            if connection.total_changes - before == len(rows):
-                return [Receipt(seq, False, record) for seq, record in enumerate(records, first)]
-            return [
-                self._receipt(connection, row, record)
-                for row, record in zip(rows, records, strict=True)
-            ]
-
-    def _prepare(self, record: msgspec.Struct) -> tuple[int, bytes | None, bytes]:
-        table = TABLE_OF[type(record)]
-        values = msgspec.structs.astuple(record)
-        return _KIND[table], row_key(SCHEMAS[table], record), self._encoder.encode(values)
-
-    def _receipt(
-        self, connection: sqlite3.Connection, row: tuple[Any, ...], record: msgspec.Struct
-    ) -> Receipt:
-        seq, _, _, key, _ = row
-        if key is None:
-            return Receipt(seq, False, record)
-        stands, payload = connection.execute(
-            "SELECT seq, row FROM inbox WHERE key = ?", (key,)
-        ).fetchone()
-        if stands == seq:
-            return Receipt(seq, False, record)
-        return Receipt(stands, True, decode_record(type(record), msgspec.msgpack.decode(payload)))
+                return group, False
+            if waiting.answer.set_running_or_notify_cancel():
+                group.append(waiting)
+                rows += len(waiting.rows)
+        return group, True
 
     def reserve(self, rows: int) -> tuple[int, int]:
         """Claim `rows` sequence numbers: the first of them, and the time of the claim (us)."""
-        connection = connect(self.path)
-        try:
-            with transaction(connection):
-                return tick(connection, rows)
-        finally:
-            connection.close()
+        with self._transaction() as connection:
+            return tick(connection, rows)
 
     def last_seq(self) -> int:
-        with self._lock:
-            (seq,) = self._reader.execute("SELECT seq FROM clock").fetchone()
-        return int(seq)
+        """The last sequence number that was given out."""
+        return self._clock()[0]
 
     def advance_to(self, seq: int) -> None:
         """Never give out a number up to `seq`: a lake may outlive the file of its inbox."""
-        with self._lock, transaction(self._reader):
-            self._reader.execute("UPDATE clock SET seq = max(seq, ?)", (seq,))
+        if self.last_seq() < seq:
+            with self._transaction() as connection:
+                connection.execute("UPDATE clock SET seq = max(seq, ?)", (seq,))
+
+    def settle(self, known_at: int) -> None:
+        """Let every later row be known after `known_at` (us), or after now if that is earlier."""
+        through = min(known_at, time.time_ns() // 1_000)
+        if self._clock()[1] < through:
+            with self._transaction() as connection:
+                connection.execute("UPDATE clock SET known_at = max(known_at, ?)", (through,))
 
     def rows(
         self,
         table: str | None = None,
         *,
         after: int = -1,
-        until: int | None = None,
+        until: int = 2**62,
         limit: int = -1,
     ) -> list[Row]:
         """Rows with ``after < seq <= until`` in order of arrival, of one table or of all."""
-        with self._lock:
-            found = self._reader.execute(
-                "SELECT seq, kind, known_at, row FROM inbox WHERE seq > ? AND seq <= ?"
-                " AND (? IS NULL OR kind = ?) ORDER BY seq LIMIT ?",
-                (
-                    after,
-                    2**62 if until is None else until,
-                    *(2 * (None if table is None else _KIND[table],)),
-                    limit,
-                ),
-            ).fetchall()
+        where, kind = ("", ()) if table is None else ("kind = ? AND ", (_KIND[table],))
+        found = self._select(
+            f"SELECT seq, kind, known_at, row FROM inbox WHERE {where}"  # noqa: S608 - our words
+            "seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+            (*kind, after, until, limit),
+        )
         decode = msgspec.msgpack.decode
         return [Row(seq, _NAME[kind], known_at, decode(row)) for seq, kind, known_at, row in found]
 
+    def batches(
+        self, table: str, *, after: int = -1, until: int = 2**62, limit: int = 2**62
+    ) -> Iterator[list[Row]]:
+        """The same rows of one table, `BATCH_ROWS` at a time and `limit` in all."""
+        while rows := self.rows(table, after=after, until=until, limit=min(limit, BATCH_ROWS)):
+            yield rows
+            after, limit = rows[-1].seq, limit - len(rows)
+
     def count(self, table: str, *, after: int = -1) -> int:
         """How many rows of a table have a number above `after`."""
-        with self._lock:
-            (rows,) = self._reader.execute(
-                "SELECT count(*) FROM inbox WHERE kind = ? AND seq > ?", (_KIND[table], after)
-            ).fetchone()
+        ((rows,),) = self._select(
+            "SELECT count(*) FROM inbox WHERE kind = ? AND seq > ?", (_KIND[table], after)
+        )
         return int(rows)
+
+    def mark_sealed(self, table: str, seq: int) -> None:
+        """Note that the table holds the rows up to `seq` from now on."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO sealed VALUES (?, ?, ?)",
+                (_KIND[table], seq, time.time_ns() // 1_000),
+            )
+
+    def purge(self, table: str, *, before: int) -> int:
+        """Drop the rows that were sealed before `before` (us); how many went."""
+        kind, gone, batch = _KIND[table], 0, -1
+        ((through,),) = self._select(
+            "SELECT coalesce(max(seq), -1) FROM sealed WHERE kind = ? AND at < ?", (kind, before)
+        )
+        while batch:  # in small steps: whoever writes meanwhile waits for one step only
+            with self._transaction() as connection:
+                batch = connection.execute(
+                    "DELETE FROM inbox WHERE seq IN"
+                    " (SELECT seq FROM inbox WHERE kind = ? AND seq <= ? LIMIT ?)",
+                    (kind, through, BATCH_ROWS),
+                ).rowcount
+                gone += batch
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM sealed WHERE kind = ? AND seq <= ?", (kind, through))
+        return gone
 
     def delete(self, seqs: Iterable[int]) -> None:
         """Remove rows so that their bytes cannot be read back from the file."""
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM inbox WHERE seq = ?", ((seq,) for seq in seqs))
+        empty_log(self.path)
+
+    def _clock(self) -> tuple[int, int]:
+        ((seq, known_at),) = self._select("SELECT seq, known_at FROM clock")
+        return seq, known_at
+
+    def _select(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        with self._reading:
+            return self._reader.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         connection = connect(self.path)
         try:
-            connection.execute("PRAGMA secure_delete=ON")
             with transaction(connection):
-                connection.executemany("DELETE FROM inbox WHERE seq = ?", ((seq,) for seq in seqs))
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                yield connection
         finally:
             connection.close()
 
-    def purge(self, table: str, *, through: int, before: int) -> int:
-        """Drop sealed rows (seq <= `through`) that arrived before `before` (us); how many went."""
-        with self._lock, transaction(self._reader):
-            return self._reader.execute(
-                "DELETE FROM inbox WHERE kind = ? AND seq <= ? AND known_at < ?",
-                (_KIND[table], through, before),
-            ).rowcount
+
+def _commit_group(connection: sqlite3.Connection, group: list[_Waiting]) -> None:
+    try:
+        receipts = iter(_insert(connection, [row for waiting in group for row in waiting.rows]))
+    except BaseException as failure:  # whoever waits must hear of it
+        for waiting in group:
+            waiting.answer.set_exception(failure)
+    else:
+        for waiting in group:
+            waiting.answer.set_result(list(islice(receipts, len(waiting.rows))))
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, with the write lock taken at the start."""
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as busy:
-        raise MatineeError(
-            "the inbox could not be written",
-            why=str(busy),
-            next_step="free disk space or end the process that holds it, then send again",
-        ) from busy
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+def _insert(connection: sqlite3.Connection, rows: list[_Prepared]) -> list[Receipt]:
+    with transaction(connection):
+        first, known_at = tick(connection, len(rows))
+        before = connection.total_changes
+        connection.executemany(
+            "INSERT OR IGNORE INTO inbox VALUES (?, ?, ?, ?, ?)",
+            ((seq, row.kind, known_at, row.key, row.row) for seq, row in enumerate(rows, first)),
+        )
+        if connection.total_changes - before == len(rows):
+            return [Receipt(seq, False, row.record) for seq, row in enumerate(rows, first)]
+        return [_receipt(connection, seq, row) for seq, row in enumerate(rows, first)]
+
+
+def _receipt(connection: sqlite3.Connection, seq: int, row: _Prepared) -> Receipt:
+    if row.key is None:
+        return Receipt(seq, False, row.record)
+    stands, kept = connection.execute(
+        "SELECT seq, row FROM inbox WHERE key = ?", (row.key,)
+    ).fetchone()
+    if stands == seq:
+        return Receipt(seq, False, row.record)
+    return Receipt(stands, True, _CHECK[type(row.record)].decode(kept))
 
 
 def tick(connection: sqlite3.Connection, rows: int) -> tuple[int, int]:
-    """Advance the lake's clock: the first of `rows` numbers, and a time that never goes back."""
+    """Advance the lake's clock: the first of `rows` numbers, and a time that only goes forward."""
     last, known_at = connection.execute(
-        "UPDATE clock SET seq = seq + ?, known_at = max(known_at, ?) RETURNING seq, known_at",
+        "UPDATE clock SET seq = seq + ?, known_at = max(known_at + 1, ?) RETURNING seq, known_at",
         (rows, time.time_ns() // 1_000),
     ).fetchone()
     return last - rows + 1, known_at
-
-
-def row_key(schema: Schema, record: msgspec.Struct) -> bytes | None:
-    """The idempotency key of a log's row; a versioned row has none, as every change counts."""
-    if schema.versioned:
-        return None
-    parts = [str(getattr(record, name)) for name in schema.key]
-    text = "\x1f".join([schema.name, *(f"{len(part)}:{part}" for part in parts)])
-    return blake2b(text.encode(), digest_size=16).digest()
-
-
-def decode_record(kind: type[msgspec.Struct], values: Sequence[Any]) -> msgspec.Struct:
-    """A record from the values that the inbox holds."""
-    names = kind.__struct_fields__
-    return msgspec.convert(dict(zip(names, values, strict=True)), kind)
-
-
-def frame_of(rows: Sequence[Row], schema: Schema) -> pl.DataFrame:
-    """Inbox rows of one table as a frame in the lake's columns."""
-    columns = {
-        name: [row.values[position] for row in rows] for position, name in enumerate(schema.columns)
-    }
-    for name in schema.nested:
-        columns[name] = [msgspec.json.encode(value).decode() for value in columns[name]]
-    columns["known_at"] = [row.known_at for row in rows]
-    columns["seq"] = [row.seq for row in rows]
-    return pl.DataFrame(columns, schema=schema.stored)

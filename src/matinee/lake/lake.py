@@ -15,12 +15,12 @@ import polars as pl
 
 from matinee.errors import MatineeError
 from matinee.lake.buckets import bucket_of
-from matinee.lake.files import Files
+from matinee.lake.files import Files, flush_file, flush_folder, locked
 from matinee.lake.inbox import Inbox, Receipt
 from matinee.lake.quarantine import Quarantine
-from matinee.lake.repair import Repaired, repair
+from matinee.lake.repair import Repaired, discard_torn, repair
 from matinee.lake.schemas import SCHEMAS, TABLE_OF
-from matinee.lake.table import Table
+from matinee.lake.table import Table, collect
 from matinee.lake.validate import problem, split
 
 FORMAT = 1
@@ -54,30 +54,38 @@ class Lake:
     def __init__(self, folder: Path, buckets: int) -> None:
         self.folder, self.bucket_count = folder, buckets
         self.inbox = Inbox(folder / "inbox.db")
-        self._quarantine = Quarantine(folder / "inbox.db")
+        self._quarantine = Quarantine(folder / "quarantine.db")
         self.tables: Mapping[str, Table] = MappingProxyType(
             {
                 name: Table(Files(folder / "tables" / name, schema), self.inbox, buckets)
                 for name, schema in SCHEMAS.items()
             }
         )
-        marks = [table.files.snapshot().watermark for table in self.tables.values()]
-        self.inbox.advance_to(max(marks))
+        snapshots = [table.files.snapshot() for table in self.tables.values()]
+        self.inbox.advance_to(max(max(s.watermark, s.appended) for s in snapshots))
 
     @classmethod
     def create(cls, folder: Path, buckets: int = 16) -> Self:
         """Make an empty lake. `buckets` is fixed for its life: 16 serves up to some ten million
         members, 64 or more beyond.
         """
-        if (folder / "lake.json").exists():
-            raise MatineeError(
-                f"{folder} is a lake already", next_step="open it, or name another folder"
-            )
+        if buckets < 1:
+            raise ValueError(f"a lake needs at least one bucket, not {buckets}")
         (folder / "tables").mkdir(parents=True, exist_ok=True)
-        for name, schema in SCHEMAS.items():
-            Files(folder / "tables" / name, schema).create()
-        (folder / "lake.json").write_bytes(msgspec.json.encode(_Layout(FORMAT, buckets)))
-        return cls(folder, buckets)
+        with locked(folder / "lake.lock"):
+            if (folder / "lake.json").exists():
+                raise MatineeError(
+                    f"{folder} is a lake already", next_step="open it, or name another folder"
+                )
+            for name, schema in SCHEMAS.items():
+                Files(folder / "tables" / name, schema).create()
+            lake = cls(folder, buckets)
+            draft = folder / "lake.json.draft"
+            draft.write_bytes(msgspec.json.encode(_Layout(FORMAT, buckets)))
+            flush_file(draft)
+            draft.rename(folder / "lake.json")
+            flush_folder(folder)
+        return lake
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -88,6 +96,12 @@ class Lake:
             raise MatineeError(
                 f"{folder} holds no lake", why="it has no lake.json", next_step="matinee init DIR"
             ) from missing
+        except (msgspec.MsgspecError, OSError) as broken:
+            raise MatineeError(
+                f"{folder / 'lake.json'} cannot be read",
+                why=str(broken),
+                next_step="restore it from a copy; it is one line that `matinee init` wrote",
+            ) from broken
         if layout.format != FORMAT:
             raise MatineeError(
                 f"{folder} was written by another version of Matinee",
@@ -119,8 +133,9 @@ class Lake:
 
     def submit(self, records: Sequence[msgspec.Struct]) -> Future[list[Receipt]]:
         """`put` without waiting: the future resolves when the records are durable."""
+        now = datetime.now(UTC)
         for record in records:
-            if wrong := self.check(record):
+            if wrong := problem(record, SCHEMAS[TABLE_OF[type(record)]], now):
                 raise ValueError(wrong)
         return self.inbox.submit(records)
 
@@ -161,18 +176,16 @@ class Lake:
         return sum(table.compact(least=least) for table in self.tables.values())
 
     def expire(self, keep: timedelta) -> tuple[int, int]:
-        """Drop sealed inbox rows and unreferenced files older than `keep`: (rows, files).
+        """Drop inbox rows sealed and files replaced more than `keep` ago: (rows, files).
 
         Until then they serve readers of older snapshots and the repair of torn files.
         """
-        now = time.time()
+        before = time.time() - keep.total_seconds()
         rows = files = 0
         for name, table in self.tables.items():
             with table.files.lock():
-                through = table.files.snapshot().watermark
-                before = int((now - keep.total_seconds()) * 1e6)
-                rows += self.inbox.purge(name, through=through, before=before)
-                files += table.files.vacuum(before=now - keep.total_seconds())
+                rows += self.inbox.purge(name, before=int(before * 1e6))
+                files += table.files.vacuum(before=before)
         return rows, files
 
     def repair(self) -> list[Repaired]:
@@ -203,21 +216,22 @@ class Lake:
 
 def _forget(table: Table, member_id: str) -> int:
     number = bucket_of(member_id, table.bucket_count)
-    position = list(table.schema.columns).index("member_id")
     with table.files.lock():
-        snapshot = table.files.snapshot()
-        inbox = [
-            row.seq
-            for row in table.inbox.rows(table.schema.name)
-            if row.values[position] == member_id
-        ]
-        table.inbox.delete(inbox)
-        sealed = table.sealed(number, snapshot).read()
+        table.drain()
+        sealed = table.sealed(number, table.files.snapshot()).read()
         kept = sealed.filter(pl.col("member_id") != member_id)
         if kept.height < sealed.height:
             table.rewrite(number, kept)
         table.files.vacuum(before=time.time(), bucket=number)
-        return sealed.height - kept.height + sum(seq > snapshot.watermark for seq in inbox)
+        discard_torn(table, number)
+        inbox = [
+            row.seq
+            for rows in table.inbox.batches(table.schema.name)
+            for row in rows
+            if row.values["member_id"] == member_id
+        ]
+        table.inbox.delete(inbox)
+        return sealed.height - kept.height
 
 
 def _summary(table: Table) -> dict[str, object]:
@@ -227,7 +241,7 @@ def _summary(table: Table) -> dict[str, object]:
     facts = table.scan().select(rows=pl.len(), members=members, first=at.min(), last=at.max())
     return {
         "table": table.schema.name,
-        **facts.collect(engine="streaming").to_dicts()[0],
+        **collect(facts, table.schema.name).to_dicts()[0],
         "unsealed": table.inbox.count(table.schema.name, after=snapshot.watermark),
         "files": len(snapshot.files),
         "bytes": sum(file.size for file in snapshot.files),

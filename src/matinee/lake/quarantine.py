@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 
 import polars as pl
 
-from matinee.lake.inbox import connect, transaction
+from matinee.lake.sqlite import connect, empty_log, transaction
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS quarantine (
     id INTEGER PRIMARY KEY,
+    key BLOB UNIQUE,
     at INTEGER NOT NULL,
     tbl TEXT NOT NULL,
     source TEXT NOT NULL,
     row INTEGER NOT NULL,
     reason TEXT NOT NULL,
     member_id TEXT,
-    data TEXT NOT NULL,
-    UNIQUE (tbl, source, row, reason, data)
+    data TEXT NOT NULL
 )
 """
 COLUMNS = {
@@ -37,9 +41,8 @@ class Quarantine:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        connection = connect(path)
-        connection.execute(_TABLE)
-        connection.close()
+        with self._open() as connection:
+            connection.execute(_TABLE)
 
     def add(self, table: str, source: str, bad: pl.DataFrame) -> None:
         """Keep `bad` rows: columns `source_row`, `reason`, and the data as it was given."""
@@ -48,45 +51,50 @@ class Quarantine:
         members = (
             bad["member_id"].cast(pl.String, strict=False)
             if "member_id" in bad.columns
-            else pl.Series([None] * bad.height, dtype=pl.String)
+            else [None] * bad.height
         )
         now = time.time_ns() // 1_000
         rows = [
-            (now, table, source, row, reason, member, text)
+            (_key(table, source, row, reason, text), now, table, source, row, reason, member, text)
             for row, reason, member, text in zip(
                 bad["source_row"], bad["reason"], members, texts, strict=True
             )
         ]
-        connection = connect(self.path)
-        try:
-            with transaction(connection):
-                connection.executemany(
-                    "INSERT OR IGNORE INTO quarantine"
-                    " (at, tbl, source, row, reason, member_id, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    rows,
-                )
-        finally:
-            connection.close()
+        with self._open() as connection, transaction(connection):
+            connection.executemany(
+                "INSERT OR IGNORE INTO quarantine"
+                " (key, at, tbl, source, row, reason, member_id, data)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
 
     def read(self) -> pl.DataFrame:
         """All refused rows: at, table, source, row, reason, data (JSON text)."""
-        connection = connect(self.path)
-        try:
+        with self._open() as connection:
             rows = connection.execute(
                 "SELECT at, tbl, source, row, reason, data FROM quarantine ORDER BY id"
             ).fetchall()
-        finally:
-            connection.close()
         return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
     def forget(self, member_id: str) -> int:
-        """Remove every refused row of a member; how many."""
-        connection = connect(self.path)
-        try:
-            connection.execute("PRAGMA secure_delete=ON")
+        """Remove every refused row of a member, also from the file's bytes; how many."""
+        with self._open() as connection:
             with transaction(connection):
-                return connection.execute(
+                gone = connection.execute(
                     "DELETE FROM quarantine WHERE member_id = ?", (member_id,)
                 ).rowcount
+            connection.execute("VACUUM")
+        empty_log(self.path)
+        return gone
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        connection = connect(self.path)
+        try:
+            yield connection
         finally:
             connection.close()
+
+
+def _key(*parts: object) -> bytes:
+    return blake2b(repr(parts).encode(), digest_size=16).digest()

@@ -26,13 +26,21 @@ MemberId = Annotated[
     ),
 ]
 Country = Annotated[
-    str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code", examples=["NL", "US"])
+    str,
+    Meta(
+        min_length=2,
+        max_length=2,
+        pattern="^[A-Z]{2}$",
+        description="ISO 3166-1 alpha-2 code",
+        examples=["NL", "US"],
+    ),
 ]
 Device = Annotated[
     str, Meta(min_length=1, max_length=40, description="device class: tv, phone, web")
 ]
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339 time with its offset")]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Index = Annotated[int, Meta(ge=0, le=2**31 - 1, description="a position in a list, from 0")]
 
 Kind = Literal["impression", "click", "play", "complete", "rating", "thumb", "search"]
 
@@ -141,10 +149,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     propensities: list[Probability]
     propensity_kind: Literal["conditional", "marginal", "joint"]
     eligible: str
-    removed: list[int]
-    segment: list[int]
+    removed: list[Index]
+    segment: list[Index]
     scores: list[float]
-    seed: int
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     row: str | None = None
     arm: str | None = None
     context: dict[str, Any] = {}
@@ -165,7 +173,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     decision_id: Id
     member_id: MemberId
     surface: Id
-    position: int
+    position: Index
     action: str
     reward: float
     decided_at: Time

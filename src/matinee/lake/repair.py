@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from matinee.lake.files import Sealed
-from matinee.lake.inbox import frame_of
+from matinee.lake.files import Sealed, checksum
 from matinee.lake.quarantine import Quarantine
+from matinee.lake.rows import frame_of
 from matinee.lake.table import Table
 
 
@@ -33,7 +33,7 @@ def repair(table: Table, quarantine: Quarantine) -> list[Repaired]:
     with table.files.lock():
         for number in range(table.bucket_count):
             files = table.files.snapshot().of(number)
-            torn = [file for file in files if readable(file.path) is None or _short(file)]
+            torn = [file for file in files if not _whole(file.path)]
             if torn:
                 repaired.append(_rebuild(table, number, files, torn, quarantine))
     return repaired
@@ -46,7 +46,11 @@ def _rebuild(
     torn: list[Sealed],
     quarantine: Quarantine,
 ) -> Repaired:
-    found = [rows for path in table.files.on_disk(number) if (rows := readable(path)) is not None]
+    found = [
+        pl.read_parquet(path, hive_partitioning=False)
+        for path in table.files.on_disk(number)
+        if _whole(path)
+    ]
     known = pl.concat([*found, _arrived(table, number)], how="vertical").sort("seq")
     rows = table.distinct(known.unique("seq", keep="first", maintain_order=True))
     table.rewrite(number, rows)
@@ -58,34 +62,38 @@ def _rebuild(
 
 def _arrived(table: Table, number: int) -> pl.DataFrame:
     """The bucket's rows that the inbox still holds and the table has sealed."""
-    watermark = table.files.snapshot().watermark
-    rows = table.inbox.rows(table.schema.name, until=watermark)
-    return table.bucketed(frame_of(rows, table.schema)).get(
-        number, pl.DataFrame(schema=table.schema.stored)
-    )
+    empty = pl.DataFrame(schema=table.schema.stored)
+    batches = table.inbox.batches(table.schema.name, until=table.files.snapshot().watermark)
+    parts = (table.bucketed(frame_of(rows, table.schema)).get(number, empty) for rows in batches)
+    return pl.concat([empty, *parts])
 
 
 def _set_aside(table: Table, file: Sealed, lost: int, quarantine: Quarantine) -> None:
-    if not file.path.exists():
-        return
     if lost:
-        home = table.files.folder.parent.parent / "torn"
-        home.mkdir(exist_ok=True)
-        file.path.rename(home / f"{table.schema.name}-{file.path.name}")
+        if file.path.exists():
+            home = _torn(table, file.bucket)
+            home.mkdir(parents=True, exist_ok=True)
+            file.path.rename(home / file.path.name)
         reason = f"{lost} rows of bucket {file.bucket} could not be rebuilt; import them again"
         note = pl.DataFrame({"source_row": [0], "reason": [reason], "rows": [lost]})
         quarantine.add(table.schema.name, file.path.name, note)
     else:
-        file.path.unlink()
+        file.path.unlink(missing_ok=True)
 
 
-def readable(path: Path) -> pl.DataFrame | None:
-    """The rows of a data file, or `None` where it is torn."""
+def discard_torn(table: Table, number: int) -> None:
+    """Delete the torn files of a bucket that `repair` set aside."""
+    for path in _torn(table, number).glob("*.parquet"):
+        path.unlink()
+
+
+def _torn(table: Table, number: int) -> Path:
+    return table.files.folder.parent.parent / "torn" / table.schema.name / f"bucket={number}"
+
+
+def _whole(path: Path) -> bool:
+    """Whether a data file still has the bytes that were written."""
     try:
-        return pl.read_parquet(path, hive_partitioning=False)
-    except (pl.exceptions.PolarsError, OSError):
-        return None
-
-
-def _short(file: Sealed) -> bool:
-    return file.path.stat().st_size != file.size
+        return checksum(path) == int(path.stem.rpartition("-")[2], 16)
+    except FileNotFoundError:
+        return False

@@ -90,8 +90,23 @@ class Schema:
         return {**self.columns, "known_at": TIME, "seq": pl.Int64()}
 
     @cached_property
+    def floats(self) -> tuple[str, ...]:
+        """Columns of single real numbers."""
+        return tuple(name for name, dtype in self.columns.items() if dtype == pl.Float64)
+
+    @cached_property
     def required(self) -> frozenset[str]:
         return frozenset(name for name, field in self.fields.items() if field.required)
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The value of each column where a row names none; `None` for those it must name."""
+        return {
+            name: field.default_factory()
+            if field.default_factory is not msgspec.NODEFAULT
+            else (None if field.required else field.default)
+            for name, field in self.fields.items()
+        }
 
     @cached_property
     def constraints(self) -> dict[str, list[Meta]]:

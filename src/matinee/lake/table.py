@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +12,15 @@ import polars as pl
 from matinee.errors import MatineeError
 from matinee.lake.buckets import with_bucket
 from matinee.lake.files import APPENDER, SEALER, Files, Sealed, Snapshot
-from matinee.lake.inbox import Inbox, frame_of
-from matinee.lake.schemas import SCHEMAS, Schema
+from matinee.lake.inbox import Inbox
+from matinee.lake.records import micros
+from matinee.lake.rows import frame_of
+from matinee.lake.schemas import SCHEMAS, TIME, Schema
 
 SMALL_FILE = 32 * 2**20
 """Bytes; compaction merges files below this into one."""
+SEAL_ROWS = 250_000
+"""The most rows that one commit seals, and that a reader takes from the inbox."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Bucket:
 
     def scan(self) -> pl.LazyFrame:
         """The rows in no particular order."""
-        parts = [pl.scan_parquet(list(self.files), hive_partitioning=False)] if self.files else []
+        parts = [scan(self.files)] if self.files else []
         if self.tail.height or not parts:
             parts.append(self.tail.lazy())
         rows = pl.concat(parts)
@@ -50,14 +54,10 @@ class Bucket:
         rows = self.scan()
         if len(self.files) + bool(self.tail.height) > 1:
             rows = rows.sort(self.schema.order)
-        try:
-            return (rows if columns is None else rows.select(columns)).collect(engine="streaming")
-        except (pl.exceptions.ComputeError, OSError) as torn:
-            raise MatineeError(
-                f"bucket {self.number} of {self.table} cannot be read",
-                why=str(torn).splitlines()[0],
-                next_step="matinee repair",
-            ) from torn
+        return collect(
+            rows if columns is None else rows.select(columns),
+            f"bucket {self.number} of {self.table}",
+        )
 
 
 class Table:
@@ -71,10 +71,18 @@ class Table:
     def buckets(self, as_of: datetime | None = None) -> list[Bucket]:
         """Every bucket at this moment, sealed rows and tail together, each row once.
 
-        With `as_of`, only what was known by then: the same answer whenever it is asked.
+        With `as_of`, only what was known by then: the same answer whenever it is asked, unless
+        rows are appended later whose source says that they were known before. A tail that is too
+        long to hold is sealed first. Waits for a commit that is under way.
         """
-        snapshot = self.files.snapshot()
-        tails = self.bucketed(self._tail(snapshot))
+        with self.files.lock():
+            if as_of is not None:
+                self.inbox.settle(micros(as_of))
+            snapshot = self.files.snapshot()
+            if self.inbox.count(self.schema.name, after=snapshot.watermark) > SEAL_ROWS:
+                self.drain()
+                snapshot = self.files.snapshot()
+            tails = self.bucketed(self._unsealed(snapshot))
         return [
             self.sealed(number, snapshot, tails.get(number), as_of)
             for number in range(self.bucket_count)
@@ -98,52 +106,55 @@ class Table:
 
     def current(self, as_of: datetime | None = None) -> pl.DataFrame:
         """A versioned table's latest known row of every key, by key."""
-        return latest(self.scan(as_of), self.schema).collect()
+        return collect(latest(self.scan(as_of), self.schema), self.schema.name)
 
     def append(self, rows: pl.DataFrame) -> int:
         """Commit valid rows at once, without the inbox; how many were new.
 
         `rows` has the schema's columns and may have `known_at`, which otherwise is now. Rows that
         stand already are left out, so that appending twice adds nothing. Their order is kept.
+        What waits in the inbox is sealed first: it came first, and an answer as of a time before
+        this append must not change.
         """
+        if not rows.height:
+            return 0
         with self.files.lock():
             first, now = self.inbox.reserve(rows.height)
-            stamped = rows.with_columns(
-                seq=pl.int_range(first, first + rows.height, dtype=pl.Int64, eager=True)
-            )
-            if "known_at" not in rows.columns:
-                stamped = stamped.with_columns(
-                    known_at=pl.lit(now, pl.Int64).cast(self.schema.stored["known_at"])
-                )
-            last = first + rows.height - 1
-            return self._commit(
-                stamped.select(self.schema.stored.keys()), self.files.snapshot(), {APPENDER: last}
-            )
+            self.drain()
+            known = self._known(rows, now)
+            numbers = pl.int_range(first, first + known.height, dtype=pl.Int64, eager=True)
+            stamped = known.with_columns(seq=numbers).select(self.schema.stored.keys())
+            return self._commit(stamped, self.files.snapshot(), {APPENDER: numbers[-1]})
 
-    def seal(self, limit: int = 250_000) -> int:
+    def seal(self, limit: int = SEAL_ROWS) -> int:
         """Move up to `limit` rows from the inbox into the table, exactly once; how many were read.
 
         The watermark is part of the commit: whoever comes next, also after a crash, starts behind
         the rows that are in.
         """
         with self.files.lock():
-            snapshot = self.files.snapshot()
-            rows = self.inbox.rows(self.schema.name, after=snapshot.watermark, limit=limit)
-            if rows:
-                self._commit(frame_of(rows, self.schema), snapshot, {SEALER: rows[-1].seq})
-            return len(rows)
+            return self._seal(limit)
+
+    def waiting(self) -> int:
+        """How many rows the inbox holds that are not sealed yet."""
+        return self.inbox.count(self.schema.name, after=self.files.snapshot().watermark)
+
+    def drain(self) -> None:
+        """Seal everything that waits. Hold the lock."""
+        while self._seal(SEAL_ROWS):
+            pass
 
     def compact(self, *, least: int = 2) -> int:
         """Merge the small files of each bucket that has `least` of them or more; files saved.
 
         One bucket is in memory at a time.
         """
-        saved = 0
+        saved, name = 0, self.schema.name
         for number in range(self.bucket_count):
             with self.files.lock():
                 small = [f for f in self.files.snapshot().of(number) if f.size < SMALL_FILE]
                 if len(small) >= least:
-                    merged = pl.read_parquet([file.path for file in small], hive_partitioning=False)
+                    merged = collect(scan(f.path for f in small), f"bucket {number} of {name}")
                     self.files.commit(self.files.write({number: merged}), small)
                     saved += len(small) - 1
         return saved
@@ -152,6 +163,28 @@ class Table:
         """Replace a whole bucket. Hold the lock."""
         replaced = self.files.snapshot().of(number)
         self.files.commit(self.files.write({number: rows}), replaced)
+
+    def _seal(self, limit: int) -> int:
+        snapshot = self.files.snapshot()
+        rows = self._unsealed(snapshot, limit)
+        if rows.height:
+            last = int(rows["seq"][-1])
+            self._commit(rows, snapshot, {SEALER: last})
+            self.inbox.mark_sealed(self.schema.name, last)
+        return rows.height
+
+    def _unsealed(self, snapshot: Snapshot, limit: int = 2**62) -> pl.DataFrame:
+        batches = self.inbox.batches(self.schema.name, after=snapshot.watermark, limit=limit)
+        empty = pl.DataFrame(schema=self.schema.stored)
+        return pl.concat([empty, *(frame_of(rows, self.schema) for rows in batches)])
+
+    def _known(self, rows: pl.DataFrame, now: int) -> pl.DataFrame:
+        """The rows with their `known_at`; of changes that are known at once the last one counts."""
+        if "known_at" in rows.columns:
+            return rows
+        if self.schema.versioned:
+            rows = rows.unique(list(self.schema.key), keep="last", maintain_order=True)
+        return rows.with_columns(known_at=pl.lit(now, pl.Int64).cast(TIME))
 
     def _commit(self, rows: pl.DataFrame, snapshot: Snapshot, marks: Mapping[str, int]) -> int:
         fresh = {
@@ -162,10 +195,6 @@ class Table:
         if added or SEALER in marks:
             self.files.commit(added, marks=marks)
         return sum(file.rows for file in added)
-
-    def _tail(self, snapshot: Snapshot) -> pl.DataFrame:
-        rows = self.inbox.rows(self.schema.name, after=snapshot.watermark)
-        return frame_of(rows, self.schema)
 
     def bucketed(self, rows: pl.DataFrame) -> dict[int, pl.DataFrame]:
         """Rows by bucket, each part in the order given."""
@@ -180,27 +209,41 @@ class Table:
 
     def _fresh(self, rows: pl.DataFrame, sealed: Sequence[Sealed]) -> pl.DataFrame:
         """The rows that add something to what a bucket holds already."""
-        paths = [file.path for file in sealed]
-        if self.schema.versioned:
-            before = (
-                latest(pl.scan_parquet(paths, hive_partitioning=False), self.schema).collect()
-                if paths
-                else None
-            )
-            return _changes(rows, before, self.schema)
         unique, key = self.distinct(rows), list(self.schema.key)
-        if not paths:
+        if not sealed:
             return unique
-        standing = pl.scan_parquet(paths, hive_partitioning=False).select(key)
+        standing = scan(file.path for file in sealed)
+        if self.schema.versioned:
+            same_keys = rows.lazy().select(key).unique()
+            before = standing.join(same_keys, on=key, how="semi", nulls_equal=True)
+            return _changes(rows, collect(before, self.schema.name), self.schema)
+        standing = standing.select(key)
         narrowed = pl.col(key[0]).is_in(unique[key[0]].unique().implode())
-        known = standing.filter(narrowed).collect(engine="streaming")
+        known = collect(standing.filter(narrowed), self.schema.name)
         return unique.join(known, on=key, how="anti", maintain_order="left")
 
     def distinct(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows in order of arrival without those that repeat an earlier one."""
         if self.schema.versioned:
-            return _changes(rows, None, self.schema)
+            return _changes(rows, rows.clear(), self.schema)
         return rows.unique(list(self.schema.key), keep="first", maintain_order=True)
+
+
+def scan(paths: Iterable[Path]) -> pl.LazyFrame:
+    """The rows of data files."""
+    return pl.scan_parquet(list(paths), hive_partitioning=False)
+
+
+def collect(rows: pl.LazyFrame, what: str) -> pl.DataFrame:
+    """The rows in memory. Raises `MatineeError` where a data file of `what` is torn."""
+    try:
+        return rows.collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as torn:
+        raise MatineeError(
+            f"{what} cannot be read",
+            why=str(torn).splitlines()[0],
+            next_step="matinee repair, then try again",
+        ) from torn
 
 
 def latest(rows: pl.LazyFrame, schema: Schema) -> pl.LazyFrame:
@@ -209,14 +252,12 @@ def latest(rows: pl.LazyFrame, schema: Schema) -> pl.LazyFrame:
     return rows.sort("known_at", "seq").unique(key, keep="last").sort(key)
 
 
-def _changes(rows: pl.DataFrame, before: pl.DataFrame | None, schema: Schema) -> pl.DataFrame:
-    """The rows of a versioned table that differ from the row of their key before them."""
+def _changes(rows: pl.DataFrame, before: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """The rows of a versioned table that differ from the row of their key known before them."""
     content = pl.struct(schema.columns.keys()).struct.json_encode()
-    parts = [rows.with_columns(new=True)]
-    if before is not None:
-        parts.insert(0, before.with_columns(new=False))
     return (
-        pl.concat(parts)
+        pl.concat([before.with_columns(new=False), rows.with_columns(new=True)])
+        .sort("known_at", "seq")
         .with_columns(content=content)
         .filter(pl.col("content").ne_missing(pl.col("content").shift(1).over(list(schema.key))))
         .filter("new")

@@ -13,7 +13,7 @@ from math import isfinite
 import msgspec
 import polars as pl
 
-from matinee.lake.records import Event
+from matinee.lake.records import Event, Window
 from matinee.lake.schemas import TIME, Schema
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -45,17 +45,21 @@ def problem(record: msgspec.Struct, schema: Schema, now: datetime) -> str | None
             return f"{schema.time} is before 1970"
         if at > now + CLOCK_SKEW:
             return f"{schema.time} is in the future"
+    for name in schema.floats:
+        value: float | None = getattr(record, name)
+        if value is not None and not isfinite(value):
+            return f"{name} is not finite"
+    if isinstance(record, Window) and record.country.endswith("\n"):  # Python's `$` lets it pass
+        return "country ends in a line break"
     return _event_problem(record) if isinstance(record, Event) else None
 
 
 def _event_problem(event: Event) -> str | None:
     if event.title_id is None and event.kind != "search":
         return "title_id is missing"
-    if event.value is None:
+    if event.value is None or event.kind not in VALUE_RANGE:
         return None
-    if not isfinite(event.value):
-        return "value is not finite"
-    low, high = VALUE_RANGE.get(event.kind, (-float("inf"), float("inf")))
+    low, high = VALUE_RANGE[event.kind]
     return None if low <= event.value <= high else "value is out of range for its kind"
 
 
@@ -73,9 +77,7 @@ def split(
         raise ValueError(f"{schema.name} has no column {sorted(unknown)[0]!r}")
     wanted = {**schema.columns, **({"known_at": TIME} if "known_at" in frame.columns else {})}
     cast = frame.select(
-        pl.col(name).cast(dtype, strict=False)
-        if name in frame.columns
-        else pl.lit(None, dtype).alias(name)
+        _as_type(frame[name], dtype) if name in frame.columns else pl.lit(None, dtype).alias(name)
         for name, dtype in wanted.items()
     )
     reason = pl.coalesce(
@@ -86,6 +88,17 @@ def split(
     numbered = frame.with_row_index("source_row", offset=first_row + 1)
     bad = numbered.with_columns(reasons["reason"]).filter(~good)
     return _with_defaults(cast.filter(good), schema), bad
+
+
+def _as_type(column: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
+    """The column as `dtype`, null where a cell does not fit; times may stand in RFC 3339 text."""
+    if dtype == TIME and column.dtype == pl.String:
+        return column.str.to_datetime("%+", strict=False, time_unit="us", time_zone="UTC")
+    if dtype == TIME and not column.dtype.is_temporal():  # nobody said which unit, since when
+        return column.clear(column.len()).cast(dtype, strict=False)
+    if dtype == pl.Int64 and column.dtype.is_float():
+        column = column.set(column != column.round(), None)
+    return column.cast(dtype, strict=False)
 
 
 def _when(wrong: pl.Expr, reason: str) -> pl.Expr:
@@ -127,16 +140,10 @@ def _meta_reasons(
 ) -> list[pl.Expr]:
     column, reasons = pl.col(name), []
     if isinstance(dtype, pl.List):
-        return (
-            [
-                _when(
-                    ~column.list.eval(pl.element().is_between(meta.ge, meta.le)).list.all(),
-                    f"{name} is out of range",
-                )
-            ]
-            if meta.ge is not None and meta.le is not None
-            else []
-        )
+        if meta.ge is None or meta.le is None:
+            return []
+        inside = column.list.eval(pl.element().is_between(meta.ge, meta.le)).list.all()
+        return [_when(~inside, f"{name} is out of range")]
     if meta.min_length is not None:
         reasons.append(_when(column.str.len_chars() < meta.min_length, f"{name} is empty"))
     if meta.max_length is not None:
@@ -158,14 +165,21 @@ def _meta_reasons(
 
 
 def _row_reasons(schema: Schema, now: datetime, cast: pl.DataFrame) -> list[pl.Expr]:
-    floats = [name for name, dtype in schema.columns.items() if dtype == pl.Float64]
-    reasons = [_when(~pl.col(name).is_finite(), f"{name} is not finite") for name in floats]
+    reasons = [_when(~pl.col(name).is_finite(), f"{name} is not finite") for name in schema.floats]
+    for name, dtype in schema.columns.items():
+        if isinstance(dtype, pl.List):
+            gap = pl.col(name).list.eval(pl.element().is_null()).list.any()
+            reasons.append(_when(gap, f"{name} has an empty entry"))
     if schema.time is not None:
         at = pl.col(schema.time)
         reasons.append(_when(at < EARLIEST, f"{schema.time} is before 1970"))
         reasons.append(_when(at > now + CLOCK_SKEW, f"{schema.time} is in the future"))
         if "known_at" in cast.columns:
             reasons.append(_when(pl.col("known_at") < at, "known_at is before it happened"))
+    if "known_at" in cast.columns:
+        known_at = pl.col("known_at")
+        reasons.append(_when(known_at.is_null(), "known_at is missing"))
+        reasons.append(_when(known_at > now + CLOCK_SKEW, "known_at is in the future"))
     if schema.record is Event:
         kind, value = pl.col("kind"), pl.col("value")
         untitled = pl.col("title_id").is_null() & (kind != "search")
@@ -179,16 +193,8 @@ def _row_reasons(schema: Schema, now: datetime, cast: pl.DataFrame) -> list[pl.E
 def _with_defaults(good: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     """Fill an absent value with the record's own default."""
     filled = []
-    for name, field in schema.fields.items():
-        if field.required:
-            continue
-        default = (
-            field.default_factory()
-            if field.default_factory is not msgspec.NODEFAULT
-            else field.default
-        )
-        if name in schema.nested:
-            default = msgspec.json.encode(default).decode()
+    for name, default in schema.defaults.items():
         if default is not None:
-            filled.append(pl.col(name).fill_null(pl.lit(default, schema.columns[name])))
+            value = msgspec.json.encode(default).decode() if name in schema.nested else default
+            filled.append(pl.col(name).fill_null(pl.lit(value, schema.columns[name])))
     return good.with_columns(filled)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from matinee.engine import Executor, Serial
+from matinee.models.files import damaged, read, write
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Indices = NDArray[np.int32]
@@ -101,12 +102,38 @@ class Histories:
         """The row [N] that each event belongs to."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
+    def rows(self, start: int, stop: int) -> Self:
+        """The histories of members `start` to `stop`, sharing memory with these."""
+        offsets = self.offsets[start : stop + 1]
+        events = slice(offsets[0], offsets[-1])
+        return type(self)(
+            offsets - offsets[0],
+            self.titles[events],
+            self.times[events],
+            self.weights[events],
+            self.countries[start:stop],
+        )
+
+    def where(self, keep: NDArray[np.bool_]) -> Self:
+        """The same members with only the events [N] to keep."""
+        if keep.all():
+            return self
+        offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets].astype(np.int64)
+        return type(self)(
+            offsets, self.titles[keep], self.times[keep], self.weights[keep], self.countries
+        )
+
+    def known(self) -> Self:
+        """The same members without the events on unknown titles."""
+        return self.where(self.titles >= 0)
+
     def matrix(self, vocabulary_size: int) -> csr_array:
         """Sparse float32 [B, V]: 1 where a member has the title; unknown titles left out."""
-        known = self.titles >= 0
-        rows, columns = self.members()[known], self.titles[known]
+        known = self.known()
         cells = csr_array(
-            (np.ones(len(columns), np.float32), (rows, columns)), shape=(len(self), vocabulary_size)
+            (np.ones(len(known.titles), np.float32), known.titles, known.offsets),
+            shape=(len(self), vocabulary_size),
+            copy=True,
         )
         cells.sum_duplicates()
         cells.data[:] = 1.0
@@ -203,6 +230,7 @@ class Model(ABC):
         A candidate of -1 (a title imported after training) and a member without history each get
         the sensible answer that the model's docstring names; no score is ever NaN or infinite.
         """
+        self._require_fitted()
         return Belief(self._scores(context, candidates))
 
     @abstractmethod
@@ -223,10 +251,62 @@ class Model(ABC):
         """The hyper-parameters, as arguments of ``__init__``."""
 
     def save(self, path: Path) -> None:
-        """Write one ``.npz`` file, whole or not at all. (Implemented in this base class.)"""
-        raise NotImplementedError
+        """Write one ``.npz`` file, whole or not at all: a crash leaves the old file or the new one.
+
+        The file holds the learned arrays and a JSON header with the format version, the model's
+        name, its settings and its titles.
+        """
+        self._require_fitted()
+        header = {"name": self.name, "settings": self.settings(), "titles": self.titles.ids}
+        write(Path(path), header, self._arrays())
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote, without pickle; a bad file is a `ValueError` that says why."""
-        raise NotImplementedError
+        """Read what `save` wrote, without pickle.
+
+        Raises `ValueError`, saying what is wrong and what to do, where the file is damaged, of
+        another format, or of another model.
+        """
+        path = Path(path)
+        header, arrays = read(path)
+        if header["name"] != cls.name:
+            raise ValueError(
+                f"{path} holds a model named {header['name']!r}, not {cls.name!r}; "
+                "load it with matinee.models.load_model, which picks the class by that name"
+            )
+        try:
+            model = cls(**header["settings"])
+            model.titles = Vocabulary(header["titles"])
+            model._restore(arrays)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise damaged(path, error) from error
+        return model
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "titles"):
+            raise ValueError(
+                f"this {self.name} model has learned nothing yet; "
+                "call fit(dataset) first, or load a saved one"
+            )
+
+
+def on_candidates(scores: Floats, candidates: Indices | None) -> Floats:
+    """Scores [B, A] on `candidates` out of scores [B, V] on all titles; 0 for an unknown title.
+
+    >>> on_candidates(np.array([[0.5, 2.0]]), np.array([1, -1], np.int32))
+    array([[2., 0.]])
+    """
+    if candidates is None:
+        return scores
+    if not scores.shape[1]:
+        return np.zeros((len(scores), len(candidates)), scores.dtype)
+    return np.where(candidates >= 0, scores[:, candidates], scores.dtype.type(0))
+
+
+def checked(array: NDArray[Any], shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """`array` itself, or a `ValueError` where its shape or dtype is not the one that was saved."""
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(
+            f"an array is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
+        )
+    return array

@@ -1,1 +1,36 @@
 """Policies: beliefs become probabilities, and a draw whose propensity is known exactly."""
+
+from matinee.policies.base import Policy, Preference, PropensityKind, Slate, top
+from matinee.policies.epsilon_greedy import EpsilonGreedy
+from matinee.policies.plackett_luce import PlackettLuce
+
+POLICIES: dict[str, type[Policy]] = {
+    policy.name: policy for policy in (EpsilonGreedy, PlackettLuce)
+}
+"""Every policy by its name. A policy of your own is known by ``POLICIES[Mine.name] = Mine``."""
+
+
+def policy_class(name: str) -> type[Policy]:
+    """The class of the policy of that name; `ValueError` lists the names there are.
+
+    >>> policy_class("plackett_luce")(temperature=0.5).temperature
+    0.5
+    """
+    if name not in POLICIES:
+        raise ValueError(
+            f"there is no policy {name!r}; choose one of {', '.join(sorted(POLICIES))}"
+        )
+    return POLICIES[name]
+
+
+__all__ = [
+    "POLICIES",
+    "EpsilonGreedy",
+    "PlackettLuce",
+    "Policy",
+    "Preference",
+    "PropensityKind",
+    "Slate",
+    "policy_class",
+    "top",
+]

@@ -1,6 +1,7 @@
 """The contract of a policy.
 
-Shapes: A candidates, K slots, one decision at a time (a batch is a loop; draws are cheap).
+Shapes: A candidates, S of them in a segment, K slots, one decision at a time (a batch is a loop;
+draws are cheap).
 """
 
 from __future__ import annotations
@@ -58,13 +59,19 @@ class Policy(ABC):
 
     @abstractmethod
     def draw(self, preference: Preference, slots: int, rng: np.random.Generator) -> Slate:
-        """Draw a slate of ``min(slots, S)`` distinct candidates."""
+        """Draw a slate of K = ``min(slots, S)`` distinct candidates.
+
+        Drawing K slots from the same random numbers gives the same slate: so a record is replayed.
+        """
 
     @abstractmethod
     def propensities(
         self, preference: Preference, actions: NDArray[np.int32]
     ) -> NDArray[np.float64]:
-        """The conditional propensity [K] of each position of a slate, 0 outside the support."""
+        """The conditional propensity [K] of each position of a slate.
+
+        It is 0 for an action outside the segment and for one that stands earlier in the slate.
+        """
 
     def probabilities(self, preference: Preference, candidates: int) -> NDArray[np.float64]:
         """First-slot probabilities [A] over all candidates; they sum to one."""
@@ -74,3 +81,47 @@ class Policy(ABC):
             for action in preference.segment
         ]
         return whole
+
+
+def top(scores: NDArray[np.floating[Any]], size: int) -> NDArray[np.int32]:
+    """Positions of the `size` highest scores, the best first; equal scores by position.
+
+    Raises `ValueError` where a score is not finite.
+
+    >>> top(np.array([1.0, 3.0, 2.0, 3.0]), 3)
+    array([1, 3, 2], dtype=int32)
+    """
+    if not np.isfinite(scores).all():
+        raise ValueError("scores must be finite; a model that gives NaN or inf is to be mended")
+    if size >= len(scores):
+        return np.argsort(-scores, kind="stable").astype(np.int32)
+    least = np.partition(scores, -size)[-size]
+    above = np.flatnonzero(scores > least)
+    equal = np.flatnonzero(scores == least)[: size - len(above)]
+    chosen = np.sort(np.concatenate([above, equal]))
+    return chosen[np.argsort(-scores[chosen], kind="stable")].astype(np.int32)
+
+
+def places(preference: Preference, actions: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Where each action [K] stands in the segment; -1 if outside, or if it came before."""
+    left = {action: place for place, action in enumerate(preference.segment.tolist())}
+    return np.fromiter((left.pop(action, -1) for action in actions.tolist()), np.intp, len(actions))
+
+
+def take_turns(
+    preferred: NDArray[np.intp], other: NDArray[np.intp], coins: NDArray[np.bool_]
+) -> NDArray[np.intp]:
+    """For each coin [K], the next item not yet taken: of `other` where it shows, else `preferred`.
+
+    >>> take_turns(np.array([2, 0, 1]), np.array([1, 2, 0]), np.array([False, True, False]))
+    array([2, 1, 0])
+    """
+    slots = len(coins)
+    queues = (iter(preferred[:slots].tolist()), iter(other[:slots].tolist()))
+    taken: dict[int, None] = {}
+    for coin in coins.tolist():
+        for item in queues[coin]:
+            if item not in taken:
+                taken[item] = None
+                break
+    return np.fromiter(taken, np.intp, len(taken))

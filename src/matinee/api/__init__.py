@@ -1,0 +1,1 @@
+"""The HTTP server: decide, events, health and metrics; it mounts the desk."""

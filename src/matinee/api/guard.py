@@ -1,0 +1,194 @@
+"""What every request passes first: who may come in, how much, how many, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEALTH = frozenset({"/healthz", "/readyz"})
+OVERLOADED = "too many requests are under way"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one process of the server accepts.
+
+    `tokens` may be empty only where the server listens on the loopback address.
+    """
+
+    max_body: int = 8 * 2**20
+    max_waiting: int = 256
+    timeout: float = 10.0
+    tokens: Collection[str] = ()
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The body of every answer that is not a success."""
+
+    error: str
+    why: str = ""
+    next: str = ""
+
+
+class TooLargeError(Exception):
+    """The body goes on after the limit."""
+
+
+@dataclass
+class Metrics:
+    """Counters of this process, for Prometheus."""
+
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def __post_init__(self) -> None:
+        self.requests = Counter(
+            "matinee_http_requests",
+            "Requests answered",
+            ["route", "status"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "matinee_http_seconds",
+            "Seconds from request to answer",
+            ["route"],
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+            registry=self.registry,
+        )
+        self.waiting = Gauge("matinee_http_under_way", "Requests under way", registry=self.registry)
+        self.decisions = Counter(
+            "matinee_decisions", "Decisions logged", ["surface", "policy"], registry=self.registry
+        )
+        self.events = Counter(
+            "matinee_events", "Events by what became of them", ["fate"], registry=self.registry
+        )
+
+
+class Guard:
+    """ASGI middleware around the whole application.
+
+    Answers 401 without a valid token, 413 for a body over the limit (without reading it whole),
+    429 when `max_waiting` requests are under way, 503 while shutting down, and 504 after
+    `timeout` seconds. Health is always answered.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
+        self.app, self.limits, self.metrics = app, limits, metrics
+        self.waiting = 0
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, answer = time.perf_counter(), _Answer(send)
+        try:
+            await self._serve(scope, receive, answer)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self.metrics.requests.labels(route, str(answer.status)).inc()
+            self.metrics.seconds.labels(route).observe(time.perf_counter() - began)
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        if scope["path"] in HEALTH:
+            await self.app(scope, receive, answer)
+        elif not self._allowed(scope):
+            await answer.refuse(
+                401, Refusal("a token is needed", next="send Authorization: Bearer TOKEN")
+            )
+        elif self.draining:
+            await answer.refuse(503, Refusal("the server is shutting down", next="ask another"))
+        elif self.waiting >= self.limits.max_waiting:
+            await answer.refuse(429, Refusal(OVERLOADED, next="come back in a second"))
+        else:
+            await self._run(scope, receive, answer)
+
+    async def _run(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        self.waiting += 1
+        self.metrics.waiting.set(self.waiting)
+        limited = _Limited(receive, self.limits.max_body)
+        try:
+            if _declared_length(scope) > self.limits.max_body:
+                raise TooLargeError
+            async with asyncio.timeout(self.limits.timeout):
+                await self.app(scope, limited, answer)
+        except TooLargeError:
+            limit = f"the limit is {self.limits.max_body} bytes"
+            await answer.refuse(
+                413, Refusal("the body is too large", limit, "send smaller batches"), close=True
+            )
+        except TimeoutError:
+            await answer.refuse(504, Refusal("that took too long", next="try again later"))
+        finally:
+            self.waiting -= 1
+            self.metrics.waiting.set(self.waiting)
+
+    def _allowed(self, scope: Scope) -> bool:
+        if not self.limits.tokens:
+            return True
+        given = _header(scope, b"authorization")
+        return any(
+            hmac.compare_digest(given, b"Bearer " + token.encode()) for token in self.limits.tokens
+        )
+
+
+class _Limited:
+    """`receive` that raises once more than `limit` bytes have come."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive, self._left = receive, limit
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise TooLargeError
+        return message
+
+
+class _Answer:
+    """`send` that remembers whether and how the answer began."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+    async def refuse(self, status: int, refusal: Refusal, *, close: bool = False) -> None:
+        if self.status:
+            return
+        body = msgspec.json.encode(refusal)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        if status in {429, 503}:
+            headers.append((b"retry-after", b"1"))
+        if status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        if close:
+            headers.append((b"connection", b"close"))
+        await self({"type": "http.response.start", "status": status, "headers": headers})
+        await self({"type": "http.response.body", "body": body})
+
+
+def _declared_length(scope: Scope) -> int:
+    text = _header(scope, b"content-length")
+    return int(text) if text.isdigit() else 0
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return b""

@@ -1,0 +1,46 @@
+"""The command `matinee`.
+
+Exit codes: 0 done, 1 something to put right (it says what), 2 a command that does not exist or
+was given wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import CycloptsError
+
+from matinee.cli import data, learning, serving
+from matinee.cli.app import app
+from matinee.console import err, say, show_error
+from matinee.errors import MatineeError
+
+__all__ = ["app", "data", "learning", "main", "run", "serving"]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit code."""
+    try:
+        app(arguments, exit_on_error=False, result_action="return_value", error_console=err())
+    except MatineeError as error:
+        show_error(error)
+        return 1
+    except CycloptsError:
+        return 2
+    except KeyboardInterrupt:
+        say("Interrupted. What was acknowledged is kept; the same command goes on from there.")
+        return 130
+    return 0
+
+
+def main() -> None:
+    """The entry point of the command `matinee`."""
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

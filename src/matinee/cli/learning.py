@@ -1,0 +1,185 @@
+"""Commands of models and versions: train, evaluate, versions, promote, roll-back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from matinee.cli.app import HERE, ServiceFolder, app, examples, whoever
+from matinee.console import err, out, say, show
+from matinee.errors import MatineeError
+from matinee.registry import Version, parse_version
+from matinee.service import training
+from matinee.service.folder import Service
+
+Surface = Literal["titles"]
+ModelNames = Annotated[
+    list[str] | None, Parameter(name="--model", help="A model, by name; may stand several times.")
+]
+
+
+@app.command(help_epilogue=examples("train titles", "train titles --model ease"))
+def train(
+    surface: Surface,
+    /,
+    *,
+    model: ModelNames = None,
+    as_of: datetime | None = None,
+    service: ServiceFolder = HERE,
+) -> None:
+    """Fit models on everything known and register each as a version.
+
+    Nothing that is served changes: a version decides once it is promoted.
+
+    Parameters
+    ----------
+    surface
+        What to train for.
+    as_of
+        Learn only from what was known at this time (UTC unless it says otherwise).
+    """
+    with Service.open(service) as opened:
+        with err().status("Training"):
+            trained = training.train(
+                opened, model, as_of=as_of and training.aware(as_of), by=whoever()
+            )
+        _list(opened, trained)
+        say(f"next: matinee evaluate {surface}, or matinee promote {trained[-1].id}")
+
+
+@app.command(help_epilogue=examples("evaluate titles", "evaluate titles --protocol time-split"))
+def evaluate(
+    surface: Surface,
+    /,
+    *,
+    model: ModelNames = None,
+    protocol: training.Protocol = "leave-one-out",
+    at: datetime | None = None,
+    as_of: datetime | None = None,
+    seed: int = 0,
+    service: ServiceFolder = HERE,
+) -> None:
+    """Rank held-out titles with each model, print the table and save it.
+
+    The whole catalogue is ranked, popularity is always in the table, and intervals are bootstrapped
+    by member. The report goes to reports/ with its data, seed, settings and version.
+
+    Parameters
+    ----------
+    surface
+        What to evaluate.
+    protocol
+        leave-one-out asks for each member's last title; time-split for all after a time.
+    at
+        Where a time split cuts; the last tenth of the log by default.
+    as_of
+        Use only what was known at this time.
+    seed
+        Of the bootstrap.
+    """
+    with Service.open(service) as opened:
+        with err().status("Evaluating"):
+            report = training.evaluate(
+                opened,
+                model,
+                protocol=protocol,
+                at=at and training.aware(at),
+                as_of=as_of and training.aware(as_of),
+                seed=seed,
+            )
+        out().print(report)
+        say(f"saved in {training.reports(opened, surface)[-1]}")
+
+
+@app.command(help_epilogue=examples("versions titles"))
+def versions(surface: Surface = "titles", /, *, service: ServiceFolder = HERE) -> None:
+    """List the versions of a surface with their lineage, and who promoted what.
+
+    Parameters
+    ----------
+    surface
+        Whose versions.
+    """
+    with Service.open(service) as opened:
+        _list(opened, opened.registry.versions(surface))
+        show(
+            ("when", "who", "did", "from", "to", "why"),
+            [
+                (change.at, change.by, change.action, change.old, change.new, change.reason)
+                for change in opened.registry.history(surface)
+                if change.action != "register"
+            ],
+        )
+
+
+@app.command(help_epilogue=examples("promote titles@3 --reason 'higher NDCG on validation'"))
+def promote(
+    version: str, /, *, reason: str = "", by: str | None = None, service: ServiceFolder = HERE
+) -> None:
+    """Make a version the champion: running servers decide with it within a second.
+
+    Parameters
+    ----------
+    version
+        Such as titles@3.
+    reason
+        Why; it stands in the history.
+    by
+        Who; the user name by default.
+    """
+    with Service.open(service) as opened:
+        surface, _ = parse_version(version)
+        opened.registry.promote(surface, version, by or whoever(), reason)
+        say(f"{version} is the champion of {surface}")
+        say("next: matinee serve, or matinee roll-back to undo")
+
+
+@app.command(name="roll-back", help_epilogue=examples("roll-back titles --reason 'fewer plays'"))
+def roll_back(
+    surface: Surface, /, *, reason: str = "", by: str | None = None, service: ServiceFolder = HERE
+) -> None:
+    """Make the champion before this one the champion again.
+
+    Parameters
+    ----------
+    surface
+        Where.
+    reason
+        Why; it stands in the history.
+    by
+        Who; the user name by default.
+    """
+    with Service.open(service) as opened:
+        version = opened.registry.roll_back(surface, by or whoever(), reason)
+        say(f"{version.id} is the champion of {surface} again")
+
+
+def _list(service: Service, listed: list[Version]) -> None:
+    if not listed:
+        raise MatineeError("there are no versions yet", next_step="matinee train titles")
+    aliases = {
+        version.id: alias
+        for alias in ("champion", "challenger")
+        if (version := service.registry.alias(listed[0].surface, alias))
+    }
+    show(
+        ("version", "model", "policy", "data as of", "ndcg@10", "by", "alias"),
+        [
+            (
+                version.id,
+                version.model,
+                version.policy,
+                version.data_as_of,
+                _brief(version.metrics.get("ndcg@10")),
+                version.by,
+                aliases.get(version.id),
+            )
+            for version in listed
+        ],
+    )
+
+
+def _brief(metric: float | None) -> str:
+    return "" if metric is None else f"{metric:.4f}"

@@ -1,0 +1,154 @@
+"""Commands that stay: serve, work, demo."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from matinee import demo as demonstration
+from matinee.api import server
+from matinee.cli.app import HERE, ServiceFolder, app, examples
+from matinee.console import say, show
+from matinee.service.folder import Service
+from matinee.service.jobs import Worker
+
+NICENESS = 5
+"""Jobs give way to answers."""
+
+Hidden = Parameter(show=False)
+
+
+@app.command(help_epilogue=examples("serve", "serve --port 0", "serve --host 0.0.0.0"))
+def serve(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    work: bool = True,
+    fd: Annotated[int | None, Hidden] = None,
+    service: ServiceFolder = HERE,
+) -> None:
+    """Answer over HTTP: decisions, events, and the pages.
+
+    Everything listens on this machine alone unless told otherwise; elsewhere MATINEE_TOKEN must be
+    set (several tokens are separated by commas). Ctrl-C or SIGTERM finishes what is under way.
+
+    Parameters
+    ----------
+    host
+        The address; server.host by default.
+    port
+        The port; server.port by default, 0 takes a free one.
+    work
+        Run matinee work beside it.
+    """
+    _log_to_stderr()
+    with Service.open(service) as opened:
+        tokens = [token for token in os.environ.get("MATINEE_TOKEN", "").split(",") if token]
+        if fd is not None:
+            server.run(opened, socket.socket(fileno=fd), tokens)
+            return
+        settings = opened.settings.server
+        port = settings.port if port is None else port
+        listener = server.listen(host or settings.host, port, tokens)
+        _say_where(opened, listener)
+        with server.working(opened) if work else nullcontext():
+            others = [server.answering(opened, listener) for _ in range(settings.workers - 1)]
+            try:
+                server.run(opened, listener, tokens)
+            finally:
+                server.stop_all(others)
+
+
+def _say_where(service: Service, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    say(f"{service.name}: pages at {url}/ and the API at {url}/openapi.json")
+    say("Ctrl-C ends it")
+
+
+@app.command(help_epilogue=examples("work", "work --once"))
+def work(
+    *,
+    once: bool = False,
+    while_stdin_is_open: Annotated[bool, Hidden] = False,
+    service: ServiceFolder = HERE,
+) -> None:
+    """Run the jobs that keep a service well: sealing, outcomes, compaction, expiry, repair.
+
+    Several workers may run; each job has a lease, so one does it, and another takes over when
+    that one dies.
+
+    Parameters
+    ----------
+    once
+        Run every job once and end.
+    """
+    _log_to_stderr()
+    stop = threading.Event()
+    with Service.open(service) as opened:
+        worker = Worker(opened)
+        if once:
+            show(("job", "did"), worker.run_once().items())
+            return
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        if while_stdin_is_open:
+            os.nice(NICENESS)
+            threading.Thread(target=_stop_at_end_of_stdin, args=(stop,), daemon=True).start()
+        worker.run_until(stop)
+
+
+def _stop_at_end_of_stdin(stop: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    stop.set()
+
+
+@app.command(help_epilogue=examples("demo", "demo --no-serve", "demo --movielens ~/ml-1m"))
+def demo(
+    folder: Path | None = None,
+    /,
+    *,
+    movielens: Path | None = None,
+    serve_it: Annotated[bool, Parameter(name="--serve", negative="--no-serve")] = True,
+    port: int | None = None,
+) -> None:
+    """Go round the loop once: import, evaluate, train, promote, decide, and serve the result.
+
+    Without a data set of your own it opens a simulated streaming service, which is said to be
+    simulated wherever it is shown.
+
+    Parameters
+    ----------
+    folder
+        Where the service is made: demo-service, or demo-movielens.
+    movielens
+        A MovieLens folder of your own: ratings, movies and, if there, users.
+    serve_it
+        Serve the pages and the API at the end.
+    port
+        The port to serve at.
+    """
+    if movielens is None:
+        made = demonstration.simulated(folder or Path("demo-service"))
+    else:
+        made = demonstration.movielens(folder or Path("demo-movielens"), movielens)
+    made.close()
+    if serve_it:
+        serve(port=port, service=made.folder)
+    else:
+        say(f"next: matinee serve --service {made.folder}")
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"
+    )

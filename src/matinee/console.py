@@ -1,0 +1,116 @@
+"""What the command line prints: tables, progress, questions and errors.
+
+On a terminal with colours and rules; into a pipe as plain text, tables with a tab between columns.
+Results go to stdout, everything about them to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from matinee.errors import MatineeError
+
+
+def out() -> Console:
+    """Where results go."""
+    return Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
+
+
+def err() -> Console:
+    """Where progress, notes and errors go."""
+    return Console(file=sys.stderr, markup=False, highlight=False, emoji=False)
+
+
+def safe(value: object) -> str:
+    """A value as one line without control characters, which a terminal might obey. Times are UTC.
+
+    >>> safe("50" + chr(9) + chr(27) + "[2J"), safe(None)
+    ('50\\\\t\\\\x1b[2J', '')
+    """
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    text = "" if value is None else str(value)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def say(text: str, style: str = "") -> None:
+    """One line about a result."""
+    err().print(Text(safe(text), style=style), soft_wrap=True)
+
+
+def show(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table; on a terminal counts stand to the right, with separators."""
+    console = out()
+    if not console.is_terminal:
+        for row in (columns, *rows):
+            sys.stdout.write("\t".join(map(safe, row)) + "\n")
+        return
+    listed = [list(row) for row in rows]
+    table = Table(box=SIMPLE_HEAD, header_style="bold")
+    for place, name in enumerate(columns):
+        cells = [row[place] for row in listed]
+        counts = all(cell is None or isinstance(cell, int) for cell in cells)
+        table.add_column(name, justify="right" if counts else "left", overflow="fold")
+    for row in listed:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else safe(cell) for cell in row))
+    console.print(table)
+
+
+def show_error(error: MatineeError) -> None:
+    """What happened, why, and what to type next."""
+    console = err()
+    console.print(Text.assemble(("error: ", "bold red"), error.what), soft_wrap=True)
+    for line in error.why.splitlines():
+        console.print(f"  {line}", soft_wrap=True)
+    if error.next_step:
+        console.print(Text.assemble(("next: ", "bold green"), error.next_step), soft_wrap=True)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f} rows/s" if task.speed else "")
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar of rows on a terminal, nothing elsewhere; call what it yields with rows done."""
+    console = err()
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(safe(label), total=total)
+        yield lambda rows: bar.advance(task, rows)
+
+
+def confirm(question: str, unasked: str) -> bool:
+    """Ask for a yes. Where nobody can answer, a `MatineeError` that tells to type `unasked`."""
+    if not sys.stdin.isatty():
+        raise MatineeError(
+            "this needs a yes", why="nobody can be asked here", next_step=f"add {unasked}"
+        )
+    err().print(f"{safe(question)} [y/N] ", end="", soft_wrap=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -1,0 +1,29 @@
+"""What a decider needs from outside: histories to read, and a log to write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from matinee.lake.inbox import Receipt
+from matinee.surfaces import History
+
+
+class HistorySource(Protocol):
+    """Where the histories of members come from; called for every decision, so it answers fast."""
+
+    def history(self, member_id: str) -> History:
+        """What the member watched, as far as is known now; empty for one who is unknown."""
+
+
+class DecisionLog(Protocol):
+    """Where records become durable. The lake is one."""
+
+    def put(self, records: Sequence[msgspec.Struct]) -> list[Receipt]:
+        """Write records, together or not at all, and say for each which one stands.
+
+        They are durable on return. A decision whose (member_id, decision_id) was there before is
+        not written again: its receipt says `duplicate` and holds the first one.
+        """

@@ -1,0 +1,31 @@
+"""Proof of a decision from its record alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from matinee.decisions.ids import generator
+from matinee.lake.records import Decision
+from matinee.policies import Policy, Preference, Slate
+
+
+def preference_of(record: Decision) -> Preference:
+    """What the policy drew from: positions in the eligible set, and their logits."""
+    return Preference(np.array(record.segment, np.int32), np.array(record.scores, np.float32))
+
+
+def rebuild(record: Decision, policy: Policy) -> Slate:
+    """The draw of `record` once more, bit for bit: no model and no history is needed.
+
+    `policy` is the one of the record's version. The actions come as positions in the eligible set
+    that the record names, with the propensities that it holds.
+
+    Raises `ValueError` where the record does not come from this policy.
+    """
+    slate = policy.draw(preference_of(record), len(record.actions), generator(record.seed))
+    if slate.propensities.tolist() != list(record.propensities):
+        raise ValueError(
+            f"decision {record.decision_id} was not drawn by this {policy.name} policy; "
+            f"load the policy of {record.policy}"
+        )
+    return slate

@@ -1,0 +1,1 @@
+"""The desk: the pages that people look at, rendered on the server."""

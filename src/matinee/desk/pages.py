@@ -1,0 +1,149 @@
+"""A member's home page, and the way to it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+import jinja2
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from matinee.decisions import HomeRow, ShownTitle
+from matinee.desk.report import latest_report
+from matinee.errors import MatineeError
+from matinee.lake.records import MemberId
+from matinee.service.runtime import NoChampionError, Runtime
+from matinee.surfaces import Request as Asked
+from matinee.surfaces import Titles
+
+SHOWN_MEMBERS = 24
+CSP = (
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def pages(runtime: Runtime) -> list[BaseRoute]:
+    """The routes of the pages that people look at."""
+    desk = Desk(runtime)
+    return [
+        Route("/", desk.index, methods=["GET"]),
+        Route("/home", desk.home, methods=["GET"]),
+        Mount("/static", StaticFiles(packages=[("matinee.desk", "static")])),
+    ]
+
+
+class Desk:
+    """Pages over one runtime, rendered on the server; no script, nothing from elsewhere."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self._templates = jinja2.Environment(
+            loader=jinja2.PackageLoader("matinee.desk"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )
+
+    async def index(self, _: Request) -> Response:
+        """Some members, and how good the models are."""
+        return await asyncio.to_thread(self._index)
+
+    async def home(self, request: Request) -> Response:
+        """The page of one member under one policy: a preview, never logged."""
+        member, policy = request.query_params.get("member", ""), request.query_params.get("policy")
+        if not member:
+            return RedirectResponse("/")
+        return await asyncio.to_thread(self._home, member, policy or None)
+
+    def _index(self) -> Response:
+        members = []
+        for member in self.runtime.members.recent(SHOWN_MEMBERS):
+            watched = len(self.runtime.members.history(member).titles)
+            country = self.runtime.members.country(member)
+            detail = f"{watched} titles watched" + (f", {country}" if country else "")
+            members.append({"id": member, "detail": detail})
+        report = latest_report(self.runtime.service, "titles")
+        return self._page("index.html", members=members, report=report)
+
+    def _home(self, member: str, policy: str | None) -> Response:
+        try:
+            return self._shown_home(msgspec.convert(member, MemberId), policy)
+        except (MatineeError, msgspec.ValidationError) as error:
+            status = 503 if isinstance(error, NoChampionError) else 404
+            return self._page("problem.html", status, error=error)
+
+    def _shown_home(self, member: str, policy: str | None) -> Response:
+        home = self.runtime.home(policy)
+        service = self.runtime.service
+        asked = self.runtime.located(
+            Asked(
+                request_id="preview",
+                member_id=member,
+                at=datetime.now(UTC),
+                slots=service.settings.surfaces.titles.slots,
+            )
+        )
+        page = home.preview(asked)
+        titles = home.titles
+        return self._page(
+            "home.html",
+            member=member,
+            members=self.runtime.members.recent(SHOWN_MEMBERS),
+            country=asked.country,
+            watched=len(self.runtime.members.history(member).titles),
+            policy=home.version,
+            versions=[
+                {"id": version.id, "label": f"{version.id} · {version.model}"}
+                for version in reversed(service.registry.versions("titles"))
+            ],
+            rows=[_row(row, titles) for row in page.rows],
+        )
+
+    def _page(self, template: str, status: int = 200, **values: Any) -> Response:
+        service = self.runtime.service
+        html = self._templates.get_template(template).render(
+            service=service.name, simulated=service.simulated, **values
+        )
+        return HTMLResponse(
+            html,
+            status,
+            {"content-security-policy": CSP, "x-content-type-options": "nosniff"},
+        )
+
+
+def _row(row: HomeRow, titles: Titles) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "why": row.why,
+        "cards": [_card(title, titles) for title in row.titles],
+    }
+
+
+def _card(shown: ShownTitle, titles: Titles) -> dict[str, Any]:
+    """What a poster shows. Its colours come from the genre and the id, so they stay the same."""
+    title_id, odds = shown.title_id, shown.propensity
+    title = titles.catalogue.get(title_id)
+    genres = title.genres if title else []
+    hue = _number(genres[0] if genres else title_id, 360)
+    year = [str(title.year)] if title and title.year else []
+    return {
+        "name": shown.name,
+        "detail": " · ".join([*year, *genres[:2]]),
+        "hue": hue,
+        "hue2": (hue + 20 + _number(title_id, 50)) % 360,
+        "tilt": 20 + _number(title_id, 130),
+        "percent": f"{100 * odds:.1f}",
+        "odds": f"{odds:.0%}" if odds >= 0.1 else f"{odds:.1%}",
+    }
+
+
+def _number(text: str, below: int) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big") % below

@@ -1,0 +1,25 @@
+"""Evaluation: what a model or a policy is worth, from data alone."""
+
+from matinee.evaluation.protocols import (
+    Holdout,
+    Split,
+    fingerprint,
+    five_core,
+    global_time_split,
+    leave_one_out,
+)
+from matinee.evaluation.ranking import evaluate
+from matinee.evaluation.report import Estimate, Report, Row
+
+__all__ = [
+    "Estimate",
+    "Holdout",
+    "Report",
+    "Row",
+    "Split",
+    "evaluate",
+    "fingerprint",
+    "five_core",
+    "global_time_split",
+    "leave_one_out",
+]

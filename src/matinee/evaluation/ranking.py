@@ -1,0 +1,241 @@
+"""Ranking metrics over the full catalogue, with intervals.
+
+Every title that the member has not watched is ranked; no negatives are sampled (Krichene and
+Rendle, "On sampled metrics for item recommendation", KDD 2020, tell why). Among equal scores a
+target comes last and other titles stand in the order of the vocabulary, so no model gains by ties.
+
+Shapes: B members in a batch, M members in all, V titles, K places in a list.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from matinee.evaluation.protocols import Holdout, Split
+from matinee.evaluation.report import Estimate, Report, Row
+from matinee.models.base import Context, Dataset, Floats, Histories, HistoryShard, Model
+from matinee.models.popularity import Popularity
+
+METRICS = ("hr@10", "hr@50", "ndcg@10", "coverage@10", "novelty@10")
+SHORT, LONG = 10, 50
+BATCH = 256
+"""Members scored at once: memory is about 25 bytes times BATCH times V."""
+
+Values = NDArray[np.float64]
+
+
+def evaluate(
+    models: Iterable[Model],
+    split: Split,
+    *,
+    holdout: Literal["test", "validation"] = "test",
+    seed: int = 0,
+    resamples: int = 1000,
+) -> Report:
+    r"""Fit each model on the training part and rank the catalogue for every member asked.
+
+    With T the targets of a member, and h_k = 1 where place k of the list holds a target:
+
+    - **hr@K**: the share of members with a target among the first K;
+    - **ndcg@10**: :math:`\sum_{k \le 10} h_k / \log_2(k + 1)` over its greatest value,
+      :math:`\sum_{k \le \min(10, |T|)} 1 / \log_2(k + 1)`;
+    - **coverage@10**: the share of the vocabulary that stands in the first ten of anyone;
+    - **novelty@10**: the mean over members of the mean of :math:`-\log_2(n_j / M)` over the list,
+      in bits, with n_j of the M training members having watched title j (an unseen title counts as
+      seen by one). Vargas and Castells, RecSys 2011.
+
+    Popularity is always among the rows. Intervals are percentile bootstrap at 95 %, members
+    resampled whole with `seed`, all models on the same resamples; coverage is no mean over members
+    and has none. `fit` is called on the models given.
+
+    >>> import polars as pl
+    >>> from matinee.evaluation import leave_one_out
+    >>> frame = pl.DataFrame({"member_id": ["a"] * 3 + ["b"] * 3, "title_id": list("xyzzyx"),
+    ...                       "ts": [1, 2, 3] * 2, "seq": range(6)})
+    >>> report = evaluate([], leave_one_out(frame), resamples=10)
+    >>> report.rows[0].model, report.rows[0].metrics["hr@10"].value
+    ('popularity', 1.0)
+    """
+    asked = split.test if holdout == "test" else split.validation
+    if asked is None or not asked.members:
+        raise ValueError(
+            f"the {holdout} part of this {split.protocol['name']} split asks no member; "
+            "give it more interactions, or another cut"
+        )
+    chosen = list(models)
+    if not any(isinstance(model, Popularity) for model in chosen):
+        chosen.insert(0, Popularity())
+    trials = _Trials(split.train, asked, self_information(split.train), seed, resamples)
+    return Report(
+        rows=tuple(_judge(model, trials) for model in chosen),
+        protocol={**split.protocol, "holdout": holdout, "seen_titles": "masked"},
+        data={**split.data, "members_asked": len(asked.members)},
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def ranked(
+    scores: Floats, seen: NDArray[np.bool_], targets: NDArray[np.bool_], length: int
+) -> NDArray[np.int64]:
+    """The first `length` unseen titles [B, K], best first; -1 where fewer are unseen.
+
+    All arguments are [B, V]. Equal scores: targets last, then by index.
+
+    >>> nothing = np.zeros((1, 3), bool)
+    >>> ranked(np.array([[1.0, 2.0, 2.0]]), nothing, np.array([[False, True, False]]), 2)
+    array([[2, 1]])
+    """
+    members, size = scores.shape
+    length = min(length, size)
+    open_scores = np.where(seen, -np.inf, scores)
+    bar = np.partition(open_scores, size - length, axis=1)[:, size - length, None]
+    rows, titles = np.nonzero((open_scores >= bar) & ~seen)
+    order = np.lexsort((titles, targets[rows, titles], -scores[rows, titles], rows))
+    rows, titles = rows[order], titles[order]
+    places = np.arange(len(rows)) - np.searchsorted(rows, np.arange(members))[rows]
+    first = places < length
+    lists = np.full((members, length), -1)
+    lists[rows[first], places[first]] = titles[first]
+    return lists
+
+
+def member_metrics(hits: NDArray[np.bool_], targets: NDArray[np.int64]) -> dict[str, Values]:
+    """HR and NDCG of each member [M] from `hits` [M, K] and the number of `targets` [M].
+
+    >>> member_metrics(np.array([[False, True]]), np.array([1]))["ndcg@10"].round(3)
+    array([0.631])
+    """
+    short = hits[:, :SHORT]
+    discounts = 1.0 / np.log2(np.arange(SHORT) + 2.0)
+    ideal = np.cumsum(discounts)[np.minimum(targets, SHORT) - 1]
+    return {
+        f"hr@{SHORT}": short.any(axis=1).astype(float),
+        f"hr@{LONG}": hits[:, :LONG].any(axis=1).astype(float),
+        f"ndcg@{SHORT}": short @ discounts[: short.shape[1]] / ideal,
+    }
+
+
+def self_information(train: Dataset) -> Values:
+    """-log2 of the share of training members who watched each title [V], in bits."""
+    counts, members = train.reduce(_watchers, _add, len(train.titles))
+    bits: Values = -np.log2(np.maximum(counts, 1.0) / max(members, 1))
+    return bits
+
+
+def bootstrap(values: Values, seed: int, resamples: int) -> tuple[Values, Values]:
+    """95 % percentile interval (low [Q], high [Q]) of the mean of each column of values [M, Q].
+
+    Efron and Tibshirani, "An introduction to the bootstrap" (1993), chapter 13. One row is one
+    member, so resampling rows resamples clusters.
+
+    >>> low, high = bootstrap(np.array([[0.0], [1.0]] * 50), seed=0, resamples=200)
+    >>> bool(low[0] < 0.5 < high[0])
+    True
+    """
+    rng = np.random.default_rng(seed)
+    size = len(values)
+    means = np.array(
+        [
+            np.bincount(rng.integers(0, size, size), minlength=size) @ values / size
+            for _ in range(resamples)
+        ]
+    )
+    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    return low, high
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """What is the same for every model that is judged."""
+
+    train: Dataset
+    asked: Holdout
+    information: Values
+    seed: int
+    resamples: int
+
+
+def _judge(model: Model, trials: _Trials) -> Row:
+    start = time.perf_counter()
+    model.fit(trials.train)
+    fitted = time.perf_counter()
+    lists, hits = _lists(model, trials.asked)
+    scored = time.perf_counter()
+    return Row(
+        model=model.name,
+        settings=model.settings(),
+        metrics=_estimates(lists, hits, trials),
+        fit_seconds=fitted - start,
+        score_seconds=scored - fitted,
+    )
+
+
+def _estimates(
+    lists: NDArray[np.int64], hits: NDArray[np.bool_], trials: _Trials
+) -> dict[str, Estimate]:
+    each = member_metrics(hits, np.diff(trials.asked.targets.offsets))
+    each[f"novelty@{SHORT}"] = _novelty(lists[:, :SHORT], trials.information)
+    values = np.stack(list(each.values()), axis=1)
+    low, high = bootstrap(values, trials.seed, trials.resamples)
+    found = {
+        name: Estimate(float(mean), float(bottom), float(top))
+        for name, mean, bottom, top in zip(each, values.mean(axis=0), low, high, strict=True)
+    }
+    recommended = np.unique(lists[:, :SHORT])
+    share = np.count_nonzero(recommended >= 0) / len(trials.information)
+    found[f"coverage@{SHORT}"] = Estimate(share, None, None)
+    return {name: found[name] for name in METRICS}
+
+
+def _lists(model: Model, asked: Holdout) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The first titles of every member [M, K] and which of them are targets."""
+    parts = [_batch(model, context, targets) for context, targets in _batches(asked)]
+    lists, hits = zip(*parts, strict=True)
+    return np.concatenate(lists), np.concatenate(hits)
+
+
+def _batches(asked: Holdout) -> Iterator[tuple[Context, Histories]]:
+    histories = asked.context.histories
+    for start in range(0, len(histories), BATCH):
+        stop = min(start + BATCH, len(histories))
+        context = Context(histories.rows(start, stop), asked.context.at[start:stop])
+        yield context, asked.targets.rows(start, stop)
+
+
+def _batch(
+    model: Model, context: Context, targets: Histories
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    scores = model.believe(context).mean
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            f"the {model.name} model gave a score that is NaN or infinite; "
+            "run matinee.testing.ModelConformance on it to find where"
+        )
+    size = scores.shape[1]
+    wanted = targets.matrix(size).toarray() > 0
+    lists = ranked(scores, context.histories.matrix(size).toarray() > 0, wanted, LONG)
+    return lists, np.take_along_axis(wanted, lists, axis=1) & (lists >= 0)
+
+
+def _novelty(lists: NDArray[np.int64], information: Values) -> Values:
+    """Mean self-information of each list [M]; every list holds at least one title."""
+    filled = lists >= 0
+    bits: Values = np.where(filled, information[lists], 0.0).sum(axis=1) / filled.sum(axis=1)
+    return bits
+
+
+def _watchers(shard: HistoryShard, size: int) -> tuple[Values, int]:
+    histories = shard.load()
+    return csr_array(histories.matrix(size)).sum(axis=0).astype(float), len(histories)
+
+
+def _add(left: tuple[Values, int], right: tuple[Values, int]) -> tuple[Values, int]:
+    return left[0] + right[0], left[1] + right[1]

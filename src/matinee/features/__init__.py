@@ -1,0 +1,1 @@
+"""Features: plain Polars functions on one bucket, pure, the same on every executor."""

@@ -1,0 +1,186 @@
+"""A service folder: `matinee.toml` and the lake beside it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from matinee.errors import MatineeError
+from matinee.lake import records
+from matinee.lake.importers import Columns, Importer, recognise
+from matinee.lake.importers.columns import nearest
+from matinee.lake.lake import Lake
+from matinee.registry import Registry
+from matinee.service.settings import Settings
+from matinee.service.toml import FILE, NOTHING, read_settings, written
+from matinee.store import Store
+from matinee.surfaces import Surface, Titles
+
+
+class Service:
+    """One streaming service on this machine. Its parts are opened when they are first used.
+
+    >>> import tempfile
+    >>> with Service.create(Path(tempfile.mkdtemp()) / "shows") as service:
+    ...     service.name, service.lake.scan("events").collect().height
+    ('shows', 0)
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def create(cls, folder: Path, changed: Mapping[str, Any] = NOTHING) -> Self:
+        """Make `folder` a service with an empty lake and the default settings but for `changed`
+        (``{"service.name": "Shows"}``).
+
+        What the folder holds already is left alone. Raises `MatineeError` where it is a service
+        or cannot be written.
+        """
+        folder = folder.resolve()
+        if cls.stands_in(folder):
+            raise MatineeError(
+                f"{folder} is a service already",
+                why=f"it has a {FILE}",
+                next_step=f"matinee import SOURCE --service {folder}",
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            Lake.create(folder / "lake", Settings().lake.buckets).close()
+            (folder / FILE).write_text(written(changed), encoding="utf-8")
+        except OSError as error:
+            raise MatineeError(
+                f"cannot make a service in {folder}",
+                why=error.strerror or str(error),
+                next_step="name a folder that you may write to",
+            ) from error
+        return cls(folder)
+
+    @staticmethod
+    def stands_in(folder: Path) -> bool:
+        """Whether a folder is a service."""
+        return (folder / FILE).is_file()
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open a folder that `create` made; raises `MatineeError` where it is no service."""
+        folder = folder.resolve()
+        if not cls.stands_in(folder):
+            raise MatineeError(
+                f"{folder} is not a service folder",
+                why=f"it has no {FILE}" if folder.is_dir() else "there is no such folder",
+                next_step=f"matinee init {folder}, or name yours with --service DIR",
+            )
+        return cls(folder)
+
+    @cached_property
+    def settings(self) -> Settings:
+        return read_settings(self.folder / FILE)
+
+    @property
+    def name(self) -> str:
+        return self.settings.service.name or self.folder.name
+
+    @property
+    def simulated(self) -> bool:
+        """Whether what happens here is made up, as in the demonstration."""
+        return self.settings.service.simulated
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake, made anew with `lake.buckets` where it was moved away."""
+        folder = self.folder / "lake"
+        if folder.exists():
+            return Lake.open(folder)
+        return Lake.create(folder, self.settings.lake.buckets)
+
+    @cached_property
+    def store(self) -> Store:
+        """The service's metadata: one SQLite file."""
+        return Store(self.folder / "matinee.db")
+
+    @cached_property
+    def registry(self) -> Registry:
+        return Registry(self.store, self.folder / "models")
+
+    @cached_property
+    def surfaces(self) -> Mapping[str, Surface]:
+        """The surfaces of the service by name, with the catalogue as it is known now."""
+        titles = self.settings.surfaces.titles
+        catalogue = self.lake.current("titles").select(records.Title.__struct_fields__)
+        windows = self.lake.current("windows").select(records.Window.__struct_fields__)
+        return {
+            Titles.name: Titles(
+                [records.Title(**row) for row in catalogue.iter_rows(named=True)],
+                [records.Window(**row) for row in windows.iter_rows(named=True)],
+                minutes=titles.min_minutes,
+            )
+        }
+
+    def refresh(self) -> None:
+        """Look at the catalogue anew."""
+        self.__dict__.pop("surfaces", None)
+
+    def salt(self) -> bytes:
+        """The service's own secret, which the seeds of its draws depend on; made once."""
+        path = self.folder / "salt"
+        if not path.exists():
+            mine = path.with_name(f"salt.{secrets.token_hex(8)}")
+            mine.touch(mode=0o600)
+            mine.write_bytes(secrets.token_bytes(32))
+            with suppress(FileExistsError):  # another process was quicker: its salt stands
+                os.link(mine, path)
+            mine.unlink()
+        return path.read_bytes()
+
+    def inside(self, relative: str) -> Path:
+        """The path `relative` in the folder; raises `MatineeError` for one that leads out of it."""
+        path = (self.folder / relative).resolve()
+        if not path.is_relative_to(self.folder):
+            raise MatineeError(
+                f"{relative!r} leads out of the service folder",
+                next_step="name a path inside it, without ..",
+            )
+        return path
+
+    def importer(self, source: str) -> Importer:
+        """What reads `source`: a mapping's name in the settings, or a folder of a known data set.
+
+        Raises `MatineeError` where it is neither.
+        """
+        if source in self.settings.imports:
+            return Columns(source, self.settings.imports[source], self.folder)
+        path = Path(source)
+        if path.is_dir():
+            return recognise(path)
+        known = nearest(source, list(self.settings.imports)) if self.settings.imports else ""
+        if path.exists():
+            raise MatineeError(
+                f"{source} needs a mapping",
+                why="Matinee does not know which of its columns is which",
+                next_step=f"write an [import.NAME] for it in {self.folder / FILE}, "
+                "then matinee import NAME",
+            )
+        raise MatineeError(
+            f"there is nothing to import at {source}",
+            why=f"it is no folder and no [import.NAME] in {FILE}. {known}".strip(),
+            next_step="name the folder of a data set, or a mapping",
+        )
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "lake" in self.__dict__:
+            self.lake.close()
+        if "store" in self.__dict__:
+            self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

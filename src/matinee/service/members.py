@@ -1,0 +1,121 @@
+"""What every member has watched, in memory and kept fresh while the service runs."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from matinee.features.watched import histories, is_watch
+from matinee.lake.lake import Lake
+from matinee.lake.records import Event, micros
+from matinee.lake.rows import Row, decode_record
+from matinee.surfaces import History
+
+
+class Members:
+    """Histories and countries of all members: about 12 bytes an event, 200 a member.
+
+    `load` reads them from the lake; `apply` adds an event, at once or again, in any order;
+    `follow` applies what other processes have written since. Thread-safe.
+    """
+
+    def __init__(self, lake: Lake, min_minutes: float) -> None:
+        self._lake, self._min_minutes = lake, min_minutes
+        self._lock = threading.Lock()
+        self._followed = 0
+        self.load()
+
+    def load(self) -> None:
+        """Read everything anew, as after a bulk import."""
+        followed = self._lake.inbox.last_seq()
+        buckets = self._lake.tables["events"].buckets()
+        watched = pl.concat([histories(bucket.scan(), self._min_minutes) for bucket in buckets])
+        members = watched.select(pl.col("member_id").rle()).unnest("member_id")
+        stops = np.cumsum(members["len"].to_numpy())
+        titles = watched["title_id"].unique(maintain_order=True)
+        coded = watched.select(
+            pl.col("title_id").replace_strict(titles, np.arange(len(titles)), return_dtype=pl.Int32)
+        )
+        countries = self._lake.current("members").select("member_id", "country")
+        with self._lock:
+            self._ids = titles.to_list()
+            self._codes = coded["title_id"].to_numpy()
+            self._times = watched["ts"].dt.epoch("us").to_numpy()
+            self._span = {
+                member: (int(stop - length), int(stop))
+                for member, length, stop in zip(
+                    members["value"], members["len"], stops, strict=True
+                )
+            }
+            self._countries: dict[str, str | None] = dict(countries.iter_rows())
+            self._fresh: dict[str, History] = {}
+            self._loaded = followed
+            self._followed = followed
+
+    def __len__(self) -> int:
+        return len(self._span.keys() | self._fresh.keys())
+
+    def history(self, member_id: str) -> History:
+        """What the member watched; empty for someone unknown."""
+        with self._lock:
+            return self._history(member_id)
+
+    def country(self, member_id: str) -> str | None:
+        """Where the member is, if that is known."""
+        return self._countries.get(member_id)
+
+    def recent(self, count: int) -> list[str]:
+        """Members with a history, those with fresh events first."""
+        with self._lock:
+            fresh = list(self._fresh)[-count:][::-1]
+            known = (member for member in self._span if member not in self._fresh)
+            return [*fresh, *(member for member, _ in zip(known, range(count), strict=False))][
+                :count
+            ]
+
+    def apply(self, event: Event, seq: int) -> None:
+        """Take in one durable event. The same event again changes nothing."""
+        if not is_watch(event, self._min_minutes) or event.title_id is None:
+            return
+        at = micros(event.ts)
+        with self._lock:
+            history = self._history(event.member_id)
+            watched = dict(zip(history.titles, history.times, strict=True))
+            if watched.get(event.title_id, -1) >= at:
+                return
+            watched.pop(event.title_id, None)
+            titles, times = list(watched), list(watched.values())
+            place = bisect_right(times, at)
+            titles.insert(place, event.title_id)
+            times.insert(place, at)
+            self._fresh[event.member_id] = History(tuple(titles), tuple(times), seq)
+
+    def follow(self) -> set[str]:
+        """Apply rows written since the last call; the other tables that have new rows, by name."""
+        until = self._lake.inbox.last_seq()
+        rows = [
+            row
+            for table in ("events", "members", "titles", "windows")
+            for row in self._lake.inbox.rows(table, after=self._followed, until=until)
+        ]
+        self._apply_rows(rows)
+        self._followed = until
+        return {row.table for row in rows} - {"events"}
+
+    def _apply_rows(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            if row.table == "events":
+                self.apply(decode_record(Event, row.values), row.seq)
+
+    def _history(self, member_id: str) -> History:
+        if member_id in self._fresh:
+            return self._fresh[member_id]
+        if member_id not in self._span:
+            return History()
+        start, stop = self._span[member_id]
+        titles = tuple(self._ids[code] for code in self._codes[start:stop])
+        return History(titles, tuple(self._times[start:stop].tolist()), self._loaded)

@@ -1,0 +1,161 @@
+"""A service that decides: its champions, its members and its log, kept up to date together."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from matinee.decisions import Decider, Home
+from matinee.errors import MatineeError
+from matinee.lake.inbox import Receipt
+from matinee.lake.records import Event
+from matinee.service.folder import Service
+from matinee.service.members import Members
+from matinee.surfaces import Request, Surface
+
+log = logging.getLogger("matinee.runtime")
+
+FOLLOW_SECONDS = 0.2
+"""How often rows and promotions of other processes are looked for."""
+
+BULK_TABLES = ("events", "members", "titles", "windows")
+
+
+class UnknownSurfaceError(MatineeError):
+    """The service has no such surface."""
+
+
+class NoChampionError(MatineeError):
+    """Nothing has been promoted on the surface yet."""
+
+
+@dataclass(frozen=True)
+class _Serving:
+    """What answers requests between two changes of the registry or the catalogue."""
+
+    surfaces: Mapping[str, Surface]
+    champions: Mapping[str, Decider[Any]]
+
+
+class Runtime:
+    """Decides for every surface that has a champion. Safe for threads; close it after use.
+
+    A thread follows what other processes do to the same folder: their events, imports, changed
+    titles and promotions take effect here within a second.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.members = Members(service.lake, service.settings.surfaces.titles.min_minutes)
+        self._salt = service.salt()
+        self._marks = self._bulk_marks()
+        self._generation = service.registry.generation()
+        self._serving = self._load()
+        self._others: dict[str, Decider[Any]] = {}
+        self._stop = threading.Event()
+        self._follower = threading.Thread(target=self._follow, name="follower", daemon=True)
+        self._follower.start()
+
+    def close(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        self._follower.join()
+
+    def champion(self, surface: str) -> Decider[Any]:
+        """The decider of a surface's champion; `NoChampionError` where there is none yet."""
+        serving = self._serving
+        if surface not in serving.surfaces:
+            known = ", ".join(sorted(serving.surfaces))
+            raise UnknownSurfaceError(
+                f"there is no surface {surface!r}", next_step=f"use one of: {known}"
+            )
+        if surface not in serving.champions:
+            raise NoChampionError(
+                f"{surface} has no champion yet",
+                next_step=f"matinee train {surface}, then matinee promote {surface}@1",
+            )
+        return serving.champions[surface]
+
+    def champions(self) -> dict[str, str]:
+        """The version that decides on each surface that has one."""
+        return {name: decider.version for name, decider in self._serving.champions.items()}
+
+    def ready(self) -> bool:
+        """Whether every surface has a champion."""
+        serving = self._serving
+        return serving.surfaces.keys() == serving.champions.keys()
+
+    def home(self, version: str | None = None) -> Home:
+        """Pages of a version of `titles`, of the champion by default."""
+        return Home(self.champion("titles") if version is None else self.decider(version))
+
+    def decider(self, version: str) -> Decider[Any]:
+        """The decider of any version; `MatineeError` where there is none."""
+        if version not in self._others:
+            surface = self.service.registry.get(version).surface
+            self._others[version] = self._decider(self._serving.surfaces[surface], version)
+        return self._others[version]
+
+    def located(self, request: Request) -> Request:
+        """The request with the member's own country where it names none."""
+        if request.country is not None:
+            return request
+        return msgspec.structs.replace(request, country=self.members.country(request.member_id))
+
+    def arrived(self, receipts: Sequence[Receipt]) -> None:
+        """Let durable events change their members' next decisions at once."""
+        for receipt in receipts:
+            if isinstance(receipt.record, Event) and not receipt.duplicate:
+                self.members.apply(receipt.record, receipt.seq)
+
+    def _load(self) -> _Serving:
+        surfaces = self.service.surfaces
+        champions = {}
+        for name, surface in surfaces.items():
+            if version := self.service.registry.alias(name, "champion"):
+                champions[name] = self._decider(surface, version.id)
+        return _Serving(surfaces, champions)
+
+    def _decider(self, surface: Any, version: str) -> Decider[Any]:
+        model, policy = self.service.registry.load(version)
+        return Decider(
+            surface, model, policy, version=version, histories=self.members, salt=self._salt
+        )
+
+    def _follow(self) -> None:
+        looked_for_bulk = time.monotonic()
+        while not self._stop.wait(FOLLOW_SECONDS):
+            try:
+                changed = bool(self.members.follow())
+                if time.monotonic() - looked_for_bulk >= 1.0:
+                    looked_for_bulk = time.monotonic()
+                    changed |= self._bulk_arrived()
+                if changed or self._generation != self.service.registry.generation():
+                    self._reload()
+            except Exception:
+                log.exception("following the service failed and will be tried again")
+
+    def _bulk_arrived(self) -> bool:
+        marks = self._bulk_marks()
+        if marks == self._marks:
+            return False
+        self.members.load()
+        self._marks = marks
+        return True
+
+    def _bulk_marks(self) -> dict[str, int]:
+        tables = self.service.lake.tables
+        return {name: tables[name].files.snapshot().appended for name in BULK_TABLES}
+
+    def _reload(self) -> None:
+        self._generation = self.service.registry.generation()
+        self.service.refresh()
+        self._others = {}
+        self._serving = self._load()
+        log.info("now serving %s", [d.version for d in self._serving.champions.values()])

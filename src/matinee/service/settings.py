@@ -1,0 +1,153 @@
+"""The settings of a service: what `matinee.toml` may say, and what holds where it says nothing.
+
+Each setting is declared once, here, with its default and its meaning. `matinee.service.toml`
+reads the file against these declarations and writes it from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from matinee.lake.importers import Mapping
+from matinee.service.duration import Duration
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of `matinee.toml`."""
+
+
+class ServiceSettings(Section, frozen=True):
+    """What the service is."""
+
+    name: Annotated[
+        str, Meta(max_length=80, description="Its name on the pages. Empty: the folder's name.")
+    ] = ""
+    simulated: Annotated[
+        bool, Meta(description="Its members and plays are made up, and every page says so.")
+    ] = False
+
+
+class LakeSettings(Section, frozen=True):
+    """Where everything that happens is kept."""
+
+    buckets: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1024,
+            description="Parts that members are spread over. Fixed when the lake is made: "
+            "16 serves some ten million members, 64 more.",
+        ),
+    ] = 16
+    seal_every: Annotated[
+        Duration, Meta(description="How often new rows move from the inbox into sealed files.")
+    ] = Duration("10s")
+    compact_every: Annotated[
+        Duration, Meta(description="How often small files are merged and sorted.")
+    ] = Duration("1h")
+    keep_sealed: Annotated[
+        Duration,
+        Meta(
+            description="How long sealed inbox rows and replaced files are kept, so that a torn "
+            "file can be rebuilt."
+        ),
+    ] = Duration("7d")
+
+
+class ServerSettings(Section, frozen=True):
+    """The HTTP server."""
+
+    host: Annotated[
+        str, Meta(min_length=1, description="The address it listens on; 0.0.0.0 is every one.")
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65_535, description="The port it listens on.")] = 8765
+    workers: Annotated[int, Meta(ge=1, le=256, description="Processes that answer.")] = 1
+    max_body: Annotated[
+        int, Meta(ge=1_024, le=2**30, description="The largest request body, in bytes.")
+    ] = 8_388_608
+    max_batch: Annotated[int, Meta(ge=1, le=100_000, description="Events in one request.")] = 5_000
+    max_waiting: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Requests under way in one process; more are told at once to come back.",
+        ),
+    ] = 256
+    timeout: Annotated[
+        Duration, Meta(description="How long a request may take, and shutting down wait for it.")
+    ] = Duration("10s")
+
+
+class TitlesSettings(Section, frozen=True):
+    """The rows of titles on a member's home page."""
+
+    window: Annotated[
+        Duration, Meta(description="How long after a decision a play still counts for it.")
+    ] = Duration("24h")
+    min_minutes: Annotated[
+        float, Meta(ge=0, le=100_000, description="Minutes watched that make a play a success.")
+    ] = 5.0
+    slots: Annotated[int, Meta(ge=1, le=1_000, description="Titles in a row.")] = 20
+
+
+class SurfacesSettings(Section, frozen=True):
+    """The places where the service chooses."""
+
+    titles: TitlesSettings = TitlesSettings()
+
+
+class PolicySettings(Section, frozen=True):
+    """How scores become probabilities (Plackett-Luce slates)."""
+
+    temperature: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1_000,
+            description="Spread of the choice, in standard deviations of the scores: low keeps to "
+            "the best, high explores.",
+        ),
+    ] = 0.3
+    epsilon: Annotated[
+        float,
+        Meta(ge=0, le=1, description="Share of slots filled at random from the segment."),
+    ] = 0.05
+    segment: Annotated[
+        int, Meta(ge=1, le=100_000, description="Titles, the best first, that a draw is made from.")
+    ] = 100
+
+
+class EASESettings(Section, frozen=True):
+    """EASE."""
+
+    l2: Annotated[
+        float, Meta(gt=0, le=1e9, description="Ridge penalty (lambda): higher for sparser logs.")
+    ] = 200.0
+
+
+class TrainSettings(Section, frozen=True):
+    """What `matinee train` learns."""
+
+    models: Annotated[
+        list[str], Meta(min_length=1, description="The models to fit and compare, by name.")
+    ] = msgspec.field(default_factory=lambda: ["popularity", "covisitation", "ease"])
+    every: Annotated[Duration, Meta(description="How often the models are fitted anew.")] = (
+        Duration("1d")
+    )
+    ease: EASESettings = EASESettings()
+
+
+class Settings(Section, frozen=True):
+    """All settings of a service."""
+
+    service: ServiceSettings = ServiceSettings()
+    lake: LakeSettings = LakeSettings()
+    server: ServerSettings = ServerSettings()
+    surfaces: SurfacesSettings = SurfacesSettings()
+    policy: PolicySettings = PolicySettings()
+    train: TrainSettings = TrainSettings()
+    imports: dict[str, Mapping] = msgspec.field(name="import", default_factory=dict)

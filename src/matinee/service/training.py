@@ -1,0 +1,170 @@
+"""Training and offline evaluation of the surface `titles`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import polars as pl
+
+from matinee import evaluation, models
+from matinee.errors import MatineeError
+from matinee.evaluation import Report, Split
+from matinee.models import Model
+from matinee.policies import PlackettLuce
+from matinee.registry import Version
+from matinee.service.datasets import interactions, training_set
+from matinee.service.folder import Service
+
+Protocol = Literal["leave-one-out", "time-split"]
+CORE = 5
+HOLDOUT_SHARE = 0.1
+"""The last part of the log that a time split asks for, where no time is named."""
+
+
+def make_models(service: Service, names: Iterable[str] | None = None) -> list[Model]:
+    """Unfitted models with the settings of the service; all of `train.models` by default."""
+    train = service.settings.train
+    return [make_model(name, getattr(train, name, None)) for name in names or train.models]
+
+
+def make_model(name: str, settings: msgspec.Struct | None) -> Model:
+    """An unfitted model by name; `MatineeError` lists the names there are."""
+    try:
+        kind = models.model_class(name)
+    except ValueError as unknown:
+        raise MatineeError(str(unknown), next_step="matinee train titles --model ease") from None
+    return kind(**(msgspec.structs.asdict(settings) if settings is not None else {}))
+
+
+def split(
+    service: Service, protocol: Protocol, as_of: datetime | None = None, at: datetime | None = None
+) -> Split:
+    """The interactions known at `as_of`, split by a protocol.
+
+    Leave-one-out keeps members and titles of at least five events (5-core). A time split asks for
+    what came at or after `at`, by default for the last tenth of the log.
+    """
+    minutes = service.settings.surfaces.titles.min_minutes
+    rows = interactions(service.lake, as_of or datetime.now(UTC), minutes)
+    if rows.is_empty():
+        raise MatineeError(
+            "there is nothing to evaluate on",
+            why="no member has watched anything yet",
+            next_step="matinee import SOURCE",
+        )
+    try:
+        if protocol == "leave-one-out":
+            return evaluation.leave_one_out(_dense(rows))
+        return evaluation.global_time_split(rows, at or _late(rows))
+    except ValueError as impossible:
+        raise MatineeError(
+            "the log is too small to evaluate on", why=str(impossible), next_step="import more"
+        ) from impossible
+
+
+def _dense(rows: pl.DataFrame) -> pl.DataFrame:
+    """The 5-core, or everything where a small log has none."""
+    core = evaluation.five_core(rows, CORE)
+    return rows if core.is_empty() else core
+
+
+def _late(rows: pl.DataFrame) -> datetime:
+    at = rows["ts"].sort()[int(rows.height * (1 - HOLDOUT_SHARE))]
+    assert isinstance(at, datetime)  # noqa: S101
+    return at
+
+
+def evaluate(
+    service: Service,
+    names: Iterable[str] | None = None,
+    *,
+    protocol: Protocol = "leave-one-out",
+    holdout: Literal["test", "validation"] = "test",
+    as_of: datetime | None = None,
+    at: datetime | None = None,
+    seed: int = 0,
+) -> Report:
+    """Rank with each model and save the report in the service folder."""
+    asked = split(service, protocol, as_of, at)
+    report = evaluation.evaluate(make_models(service, names), asked, holdout=holdout, seed=seed)
+    save_report(service, report)
+    return report
+
+
+def best_on_validation(service: Service, names: Iterable[str] | None = None) -> str:
+    """The model with the highest NDCG@10 on the validation targets; the test is not looked at."""
+    asked = split(service, "leave-one-out")
+    report = evaluation.evaluate(
+        make_models(service, names), asked, holdout="validation", resamples=2
+    )
+    return max(report.rows, key=lambda row: row.metrics["ndcg@10"].value).model
+
+
+def train(
+    service: Service,
+    names: Iterable[str] | None = None,
+    *,
+    as_of: datetime | None = None,
+    by: str,
+) -> list[Version]:
+    """Fit models on everything known at `as_of` and register each with the service's policy.
+
+    The metrics of the latest evaluation of the same model go into its lineage, with where they
+    come from.
+    """
+    as_of = as_of or datetime.now(UTC)
+    settings = service.settings
+    data = training_set(service.lake, as_of, settings.surfaces.titles.min_minutes)
+    policy = PlackettLuce(
+        temperature=settings.policy.temperature,
+        epsilon=settings.policy.epsilon,
+        segment=settings.policy.segment,
+    )
+    champion = service.registry.alias("titles", "champion")
+    return [
+        service.registry.register(
+            "titles",
+            model.fit(data),
+            policy,
+            data_as_of=as_of,
+            settings=model.settings(),
+            metrics=_latest_metrics(service, model.name),
+            by=by,
+            parent=champion.id if champion else None,
+        )
+        for model in make_models(service, names)
+    ]
+
+
+def aware(time: datetime) -> datetime:
+    """The time with its zone: UTC where it names none."""
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def reports(service: Service, surface: str) -> list[Path]:
+    """Saved evaluations of a surface, oldest first."""
+    return sorted((service.folder / "reports").glob(f"{surface}-*.json"))
+
+
+def save_report(service: Service, report: Report, surface: str = "titles") -> Path:
+    """Write the report as JSON under the time it was made."""
+    folder = service.folder / "reports"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{surface}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.json"
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(report.to_json() + "\n", encoding="utf-8")
+    return unfinished.replace(path)
+
+
+def _latest_metrics(service: Service, model: str) -> dict[str, Any]:
+    for path in reversed(reports(service, "titles")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        for row in report["rows"]:
+            if row["model"] == model:
+                return {"report": path.name, **{k: v["value"] for k, v in row["metrics"].items()}}
+    return {}

@@ -1,0 +1,26 @@
+"""Surfaces: the places where a service chooses."""
+
+from matinee.surfaces.base import (
+    Candidates,
+    History,
+    Mask,
+    Request,
+    Situation,
+    Surface,
+)
+from matinee.surfaces.masks import Availability, Only, OnPage, Watched
+from matinee.surfaces.titles import Titles
+
+__all__ = [
+    "Availability",
+    "Candidates",
+    "History",
+    "Mask",
+    "OnPage",
+    "Only",
+    "Request",
+    "Situation",
+    "Surface",
+    "Titles",
+    "Watched",
+]

@@ -1,0 +1,196 @@
+"""The contract of a surface: one place where the service chooses.
+
+A surface of one's own, which notification to send or none:
+
+>>> from matinee.policies import EpsilonGreedy
+>>> class Notifications(Surface):
+...     name = "notifications"
+...     unit = "member"
+...     reward_range = (0.0, 1.0)
+...     window = timedelta(hours=24)
+...     choices = Candidates.of(["none", "new-season", "unfinished"])
+...
+...     def eligible(self, request):
+...         return self.choices
+...
+...     def policies(self):
+...         return {"explore": EpsilonGreedy(epsilon=0.2)}
+...
+...     def reward(self, decisions, events):
+...         clicks = events.filter(pl.col("kind") == "click").unique("decision_id")
+...         return decisions.select(
+...             "decision_id",
+...             pl.lit(0, pl.Int64).alias("position"),
+...             pl.col("decision_id").is_in(clicks["decision_id"].implode())
+...             .cast(pl.Float64).alias("reward"),
+...         )
+>>> Notifications().name
+'notifications'
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from hashlib import blake2b
+from itertools import compress
+from typing import Annotated, Any, ClassVar, Self
+
+import msgspec
+import numpy as np
+import polars as pl
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from matinee.lake.records import Country, Device, Eligible, Id, Masked, MemberId, Time
+from matinee.policies import Policy
+from matinee.registry.version import check_surface
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the app asks: `slots` actions for a member, now.
+
+    `request_id` makes it idempotent: the same member and id get the same decision again.
+    `features` is free, for what a surface of one's own needs to know.
+    """
+
+    request_id: Id
+    member_id: MemberId
+    at: Time
+    slots: Annotated[int, Meta(ge=1, le=1000, description="how many actions are wanted")] = 20
+    country: Country | None = None
+    device: Device | None = None
+    features: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a member watched, oldest first: title ids, times (microseconds since 1970).
+
+    `generation` changes whenever the history does; two histories of a member with one generation
+    are the same.
+    """
+
+    titles: tuple[str, ...] = ()
+    times: tuple[int, ...] = ()
+    generation: int = 0
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A distinct set of A ids in ascending order, with the hash of its content.
+
+    `masked` says what was taken away before, for everyone alike (availability, say).
+
+    >>> Candidates.of(["b", "a", "b"]).ids
+    ('a', 'b')
+    >>> Candidates.of(["b", "a"]).hash == Candidates.of(["a", "b"]).hash
+    True
+    """
+
+    ids: tuple[str, ...]
+    hash: str
+    masked: tuple[Masked, ...] = ()
+
+    @classmethod
+    def of(cls, ids: Iterable[str], masked: Iterable[Masked] = ()) -> Self:
+        ordered = tuple(sorted(set(ids)))
+        digest = blake2b(msgspec.msgpack.encode(ordered), digest_size=16)
+        return cls(ordered, digest.hexdigest(), tuple(masked))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def positions(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """Where those of `ids` that are candidates stand, in the order given."""
+        places = map(self._places.get, ids)
+        return np.array([place for place in places if place is not None], np.int64)
+
+    def without(self, ids: Iterable[str]) -> NDArray[np.bool_]:
+        """False [A] at the candidates in `ids`, true elsewhere."""
+        allowed = np.ones(len(self), bool)
+        allowed[self.positions(ids)] = False
+        return allowed
+
+    def keep(self, allowed: NDArray[np.bool_], mask: Mask) -> Self:
+        """The allowed ones as a set of their own, which says what `mask` took away."""
+        if allowed.all():
+            return self
+        line = Masked(mask.name, mask.reason, int(np.count_nonzero(~allowed)))
+        return self.of(compress(self.ids, allowed.tolist()), (*self.masked, line))
+
+    def record(self) -> Eligible:
+        """The row that stands for this set in the lake."""
+        return Eligible(eligible=self.hash, candidates=list(self.ids))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {candidate: place for place, candidate in enumerate(self.ids)}
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known when a decision is made: the request, and the member's history."""
+
+    request: Request
+    history: History = History()
+
+
+class Mask(ABC):
+    """A rule that takes candidates away, with its reason in plain words.
+
+    A mask may look at everything in the situation but the clock: what depends on time belongs in
+    `Surface.eligible`, so that a decision can be prepared once for an unchanged member.
+    """
+
+    name: ClassVar[str]
+    reason: str
+
+    @abstractmethod
+    def allowed(self, situation: Situation, candidates: Candidates) -> NDArray[np.bool_]:
+        """True [A] where a candidate may be chosen."""
+
+
+class Surface(ABC):
+    """One place where the service chooses.
+
+    `unit` names whose draw it is and whose decisions hang together ("member"); `reward_range`
+    bounds the reward of one position; `window` is how long after a decision an event may still
+    count for it.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str]
+    reward_range: ClassVar[tuple[float, float]]
+    window: ClassVar[timedelta]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" in cls.__dict__:
+            check_surface(cls.name)
+
+    @abstractmethod
+    def eligible(self, request: Request) -> Candidates:
+        """Everything that may be chosen in that country at that time, the same for all members.
+
+        Return the same object while the set stays the same: it is stored once.
+        """
+
+    def masks(self, situation: Situation) -> Sequence[Mask]:
+        """The rules that take candidates away for this member."""
+        return ()
+
+    @abstractmethod
+    def reward(self, decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+        """One row (decision_id, position, reward) for each position of each decision.
+
+        `decisions` and `events` have the columns of those tables in the lake. An event counts
+        only for the decision whose id it carries; one that comes twice counts once.
+        """
+
+    @abstractmethod
+    def policies(self) -> Mapping[str, Policy]:
+        """The policies one would usually try here, by name; the first is the default."""

@@ -1,0 +1,107 @@
+"""The masks of titles: who may not be shown, and why."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matinee.lake.records import Window, micros
+from matinee.surfaces.base import Candidates, Mask, Situation
+
+EVERYWHERE = "*"
+
+
+class Availability(Mask):
+    """Only titles with a window open in the member's country, or without any window at all.
+
+    A window is open from `starts_at` until just before `ends_at`. This is the one mask that reads
+    the clock; a surface applies it inside `eligible`.
+    """
+
+    name: ClassVar[str] = "availability"
+    reason = "not available in this country at this time"
+
+    def __init__(self, windows: Iterable[Window]) -> None:
+        self._by_country: dict[str, list[Window]] = defaultdict(list)
+        for window in windows:
+            self._by_country[window.country].append(window)
+        self._titles = {window.title_id for window in self._windows(*self._by_country)}
+
+    def allowed(self, situation: Situation, candidates: Candidates) -> NDArray[np.bool_]:
+        request = situation.request
+        return candidates.without(self.closed(self.country(request.country), micros(request.at)))
+
+    def closed(self, country: str, at: int) -> set[str]:
+        """The titles that are not available there at that time (microseconds since 1970)."""
+        windows = self._windows(EVERYWHERE, country)
+        return self._titles - {
+            window.title_id for window in windows if _starts(window) <= at < _ends(window)
+        }
+
+    def country(self, country: str | None) -> str:
+        """The country itself where it has windows of its own, else "*"."""
+        return country if country in self._by_country and country is not None else EVERYWHERE
+
+    def boundaries(self, country: str) -> list[int]:
+        """When anything opens or closes there: sorted, distinct, microseconds since 1970."""
+        windows = self._windows(EVERYWHERE, country)
+        times = {time for window in windows for time in (window.starts_at, window.ends_at) if time}
+        return sorted(map(micros, times))
+
+    def opened(self, country: str, after: int, until: int) -> list[str]:
+        """Titles whose window opened there in ``after < starts_at <= until`` (microseconds)."""
+        windows = self._windows(EVERYWHERE, country)
+        return [window.title_id for window in windows if after < _starts(window) <= until]
+
+    def _windows(self, *countries: str) -> Iterable[Window]:
+        return [
+            window for country in set(countries) for window in self._by_country.get(country, ())
+        ]
+
+
+class Watched(Mask):
+    """Not what the member has watched."""
+
+    name: ClassVar[str] = "watched"
+    reason = "already watched"
+
+    def allowed(self, situation: Situation, candidates: Candidates) -> NDArray[np.bool_]:
+        return candidates.without(situation.history.titles)
+
+
+class OnPage(Mask):
+    """Not what stands on the rows above."""
+
+    name: ClassVar[str] = "on_page"
+    reason = "already on the page"
+
+    def __init__(self, above: Collection[str]) -> None:
+        self.above = above
+
+    def allowed(self, situation: Situation, candidates: Candidates) -> NDArray[np.bool_]:
+        return candidates.without(self.above)
+
+
+class Only(Mask):
+    """Nothing but `ids`: the restriction of a row, to a genre for instance."""
+
+    name: ClassVar[str] = "only"
+
+    def __init__(self, ids: frozenset[str], reason: str) -> None:
+        self.ids = ids
+        self.reason = reason
+
+    def allowed(self, situation: Situation, candidates: Candidates) -> NDArray[np.bool_]:
+        return ~candidates.without(self.ids)
+
+
+def _starts(window: Window) -> int:
+    return micros(window.starts_at) if window.starts_at else -(2**63)
+
+
+def _ends(window: Window) -> int:
+    return micros(window.ends_at) if window.ends_at else 2**63

@@ -1,0 +1,161 @@
+"""The surface `titles`: which titles a member sees."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property, lru_cache
+from typing import ClassVar
+
+import polars as pl
+
+from matinee.lake.records import Title, Window, micros
+from matinee.policies import EpsilonGreedy, PlackettLuce, Policy
+from matinee.surfaces.base import Candidates, Mask, Request, Situation, Surface
+from matinee.surfaces.masks import Availability, Watched
+
+KEPT = 128
+"""How many countries' sets are kept in memory."""
+BEFORE_ALL = -(2**62)
+MICROS_A_DAY = 86_400_000_000
+RECENT_DAYS = 31
+"""How long a title counts as newly arrived, its first day included."""
+
+
+class Titles(Surface):
+    """A catalogue with its windows; the latest row of a title counts.
+
+    The reward of a position is 1 if its title was played for at least `minutes` (from the decision
+    that showed it, before the window closed) or watched to its end, else 0.
+
+    >>> from datetime import UTC, datetime
+    >>> titles = Titles([Title(title_id=id, name=id.title()) for id in ("heat", "alien")])
+    >>> request = Request(request_id="r", member_id="m", at=datetime(2026, 1, 1, tzinfo=UTC))
+    >>> titles.eligible(request).ids
+    ('alien', 'heat')
+    """
+
+    name: ClassVar[str] = "titles"
+    unit: ClassVar[str] = "member"
+    reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    window: ClassVar[timedelta] = timedelta(days=7)
+
+    def __init__(
+        self, catalogue: Iterable[Title], windows: Iterable[Window] = (), *, minutes: float = 5.0
+    ) -> None:
+        self.catalogue = {title.title_id: title for title in catalogue}
+        self.minutes = minutes
+        self._all = Candidates.of(self.catalogue)
+        self._availability = Availability(windows)
+        self._boundaries = lru_cache(maxsize=KEPT)(self._availability.boundaries)
+        self._available = lru_cache(maxsize=KEPT)(self._eligible_since)
+        self._arrived = lru_cache(maxsize=KEPT)(self._arrived_by)
+        self._titles_of_genre = _by_genre(self.catalogue.values())
+
+    def eligible(self, request: Request) -> Candidates:
+        """What is available in that country; worked out once for the time between two windows."""
+        country = self._availability.country(request.country)
+        boundaries = self._boundaries(country)
+        passed = bisect_right(boundaries, micros(request.at))
+        return self._available(country, boundaries[passed - 1] if passed else BEFORE_ALL)
+
+    def masks(self, situation: Situation) -> Sequence[Mask]:
+        return (Watched(),)
+
+    def reward(self, decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+        shown = decisions.select(
+            "decision_id",
+            "member_id",
+            "at",
+            pl.col("actions").alias("action"),
+            pl.int_ranges(pl.col("actions").list.len(), dtype=pl.Int64).alias("position"),
+        ).explode("action", "position", empty_as_null=False)
+        watched = events.filter(
+            pl.col("decision_id").is_not_null()
+            & ((pl.col("kind") == "complete") | self._is_long_play())
+        ).select("decision_id", "member_id", "title_id", "ts", pl.col("position").alias("echoed"))
+        credited = (
+            shown.join(watched, on=["decision_id", "member_id"])
+            .filter(_answers(), self._in_window())
+            .select("decision_id", "position")
+            .unique()
+            .with_columns(pl.lit(1.0).alias("reward"))
+        )
+        return (
+            shown.select("decision_id", "position")
+            .join(credited, on=["decision_id", "position"], how="left", maintain_order="left")
+            .with_columns(pl.col("reward").fill_null(0.0))
+        )
+
+    def policies(self) -> Mapping[str, Policy]:
+        return {
+            "explore the top": PlackettLuce(temperature=0.3, epsilon=0.02, segment=100),
+            "best first": EpsilonGreedy(epsilon=0.02, segment=100),
+        }
+
+    def name_of(self, title_id: str) -> str:
+        """The title's name, or its id where the catalogue does not have it."""
+        title = self.catalogue.get(title_id)
+        return title_id if title is None else title.name
+
+    def of_genre(self, genre: str) -> frozenset[str]:
+        """The titles of a genre."""
+        return self._titles_of_genre.get(genre, frozenset())
+
+    def genres_of(self, titles: Iterable[str]) -> list[str]:
+        """The genres of `titles`, the most frequent first, equals in the order of the alphabet."""
+        counts: dict[str, int] = defaultdict(int)
+        for title_id in titles:
+            if title := self.catalogue.get(title_id):
+                for genre in title.genres:
+                    counts[genre] += 1
+        return sorted(counts, key=lambda genre: (-counts[genre], genre))
+
+    def arrived(self, request: Request) -> frozenset[str]:
+        """Titles that came to the member's country on this day (UTC) or the 30 days before it."""
+        country = self._availability.country(request.country)
+        return self._arrived(country, micros(request.at) // MICROS_A_DAY)
+
+    @cached_property
+    def newest(self) -> frozenset[str]:
+        """The releases of the last two years that the catalogue knows."""
+        years = {title.title_id: title.year for title in self.catalogue.values() if title.year}
+        latest = max(years.values(), default=0)
+        return frozenset(title_id for title_id, year in years.items() if year >= latest - 1)
+
+    def _eligible_since(self, country: str, since: int) -> Candidates:
+        allowed = self._all.without(self._availability.closed(country, since))
+        return self._all.keep(allowed, self._availability)
+
+    def _in_window(self) -> pl.Expr:
+        return pl.col("ts").is_between(pl.col("at"), pl.col("at") + self.window, closed="left")
+
+    def _arrived_by(self, country: str, day: int) -> frozenset[str]:
+        until = (day + 1) * MICROS_A_DAY - 1
+        return frozenset(
+            self._availability.opened(country, until - RECENT_DAYS * MICROS_A_DAY, until)
+        )
+
+    def _is_long_play(self) -> pl.Expr:
+        return (pl.col("kind") == "play") & (pl.col("value") >= self.minutes)
+
+
+def _answers() -> pl.Expr:
+    """Whether an event names this position's title, or echoes its position, or both."""
+    title = pl.col("title_id") == pl.col("action")
+    position = pl.col("echoed") == pl.col("position")
+    return (
+        title.fill_null(value=True)
+        & position.fill_null(value=True)
+        & ~(pl.col("title_id").is_null() & pl.col("echoed").is_null())
+    )
+
+
+def _by_genre(catalogue: Iterable[Title]) -> dict[str, frozenset[str]]:
+    titles: dict[str, set[str]] = defaultdict(set)
+    for title in catalogue:
+        for genre in title.genres:
+            titles[genre].add(title.title_id)
+    return {genre: frozenset(ids) for genre, ids in titles.items()}

@@ -1,0 +1,50 @@
+"""Compressed histories behave like the lists they were made from."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matinee.models import Histories
+
+rows = st.lists(st.lists(st.integers(-1, 6), max_size=8), max_size=8)
+
+
+def lists(histories: Histories) -> list[list[int]]:
+    return [histories.titles_of(member).tolist() for member in range(len(histories))]
+
+
+@given(rows)
+def test_lists_come_back(members: list[list[int]]) -> None:
+    assert lists(Histories.of(members)) == members
+
+
+@given(rows, st.integers(0, 8), st.integers(0, 8))
+def test_rows_are_a_slice_of_members(members: list[list[int]], start: int, length: int) -> None:
+    start = min(start, len(members))
+    stop = min(start + length, len(members))
+    part = Histories.of(members, countries=[str(n) for n in range(len(members))]).rows(start, stop)
+    assert lists(part) == members[start:stop]
+    assert part.countries == tuple(str(n) for n in range(start, stop))
+    assert [len(part.times_of(member)) for member in range(len(part))] == [
+        len(row) for row in members[start:stop]
+    ]
+
+
+@given(rows)
+def test_known_leaves_out_unknown_titles_and_their_times(members: list[list[int]]) -> None:
+    known = Histories.of(members).known()
+    assert lists(known) == [[title for title in row if title >= 0] for row in members]
+    for member, row in enumerate(members):
+        places = [place for place, title in enumerate(row) if title >= 0]
+        assert known.times_of(member).tolist() == places
+
+
+@given(rows)
+def test_the_matrix_marks_each_known_title_once_and_leaves_the_histories(
+    members: list[list[int]],
+) -> None:
+    histories = Histories.of(members)
+    dense = histories.matrix(7).toarray()
+    expected = [[float(title in row) for title in range(7)] for row in members]
+    assert np.array_equal(dense, np.array(expected).reshape(len(members), 7))
+    assert lists(histories) == members

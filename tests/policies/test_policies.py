@@ -1,0 +1,163 @@
+"""Known answers and properties of the policies."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax
+
+from matinee import policies
+from matinee.policies import EpsilonGreedy, PlackettLuce, Policy, Preference, top
+from matinee.policies.base import take_turns
+from matinee.testing import PolicyConformance
+
+finite = st.floats(-1e6, 1e6, width=32)
+
+
+class TestPlackettLuce(PolicyConformance):
+    def make(self) -> Policy:
+        return PlackettLuce(temperature=0.7)
+
+
+class TestPlackettLuceWithAUniformShare(PolicyConformance):
+    def make(self) -> Policy:
+        return PlackettLuce(temperature=0.7, epsilon=0.3, segment=3)
+
+
+class TestPlackettLuceOnRawScores(PolicyConformance):
+    def make(self) -> Policy:
+        return PlackettLuce(temperature=2.0, epsilon=0.05, standardise=False)
+
+
+class TestUniformSlates(PolicyConformance):
+    def make(self) -> Policy:
+        return PlackettLuce(epsilon=1.0)
+
+
+class TestEpsilonGreedy(PolicyConformance):
+    def make(self) -> Policy:
+        return EpsilonGreedy(epsilon=0.25)
+
+
+class TestGreedy(PolicyConformance):
+    def make(self) -> Policy:
+        return EpsilonGreedy(epsilon=0.0, segment=3)
+
+    def test_draws_are_as_frequent_as_the_joint_says(self) -> None:
+        preference = self.make().prefer(np.array([0.3, 1.2, -0.4, 0.9]))
+        slate = self.make().draw(preference, 3, np.random.default_rng(1))
+        assert slate.actions.tolist() == [1, 3, 0]
+        assert slate.propensities.tolist() == [1.0, 1.0, 1.0]
+
+
+def by_hand(logits: np.ndarray, places: list[int], epsilon: float) -> list[float]:
+    """The definition: one softmax per slot over what is left."""
+    left, found = list(range(len(logits))), []
+    for place in places:
+        weights = softmax(logits[left])
+        found.append((1 - epsilon) * weights[left.index(place)] + epsilon / len(left))
+        left.remove(place)
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(finite, min_size=1, max_size=30), st.floats(0, 1), st.integers(0, 2**32), st.data())
+def test_propensities_are_one_softmax_per_slot(scores, epsilon, seed, data):
+    policy = PlackettLuce(temperature=1e3, epsilon=epsilon, standardise=False)
+    preference = policy.prefer(np.array(scores))
+    slots = data.draw(st.integers(1, len(scores)))
+    slate = policy.draw(preference, slots, np.random.default_rng(seed))
+    places = [preference.segment.tolist().index(action) for action in slate.actions]
+    expected = by_hand(preference.logits.astype(float), places, epsilon)
+    np.testing.assert_allclose(slate.propensities, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_propensities_stay_exact_where_the_mass_left_would_cancel():
+    logits = np.array([1000, 0.5, 0.0, -1000], np.float32)
+    preference = Preference(np.arange(4, dtype=np.int32), logits)
+    found = PlackettLuce().propensities(preference, np.array([0, 1, 2, 3], np.int32))
+    np.testing.assert_allclose(found, [1, 1 / (1 + np.exp(-0.5)), 1, 1], rtol=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=20), st.integers(-1000, 1000))
+def test_standardised_scores_forget_their_level(scores, level):
+    policy = PlackettLuce()
+    one = policy.prefer(np.array(scores, float))
+    two = policy.prefer(np.array(scores, float) + level)
+    assert one.segment.tolist() == two.segment.tolist()
+    np.testing.assert_allclose(one.logits, two.logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1.0, 1e30])
+def test_standardised_scores_forget_their_scale(factor):
+    scores = np.array([3.0, 1.0, 2.0])
+    one, two = PlackettLuce().prefer(scores), PlackettLuce().prefer(scores * factor)
+    np.testing.assert_allclose(one.logits, two.logits, rtol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-3, 3), max_size=40), st.integers(1, 50))
+def test_top_is_a_stable_sort_cut_short(scores, size):
+    expected = sorted(range(len(scores)), key=lambda place: (-scores[place], place))[:size]
+    assert top(np.array(scores, float), size).tolist() == expected
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_are_refused(bad):
+    for policy in (PlackettLuce(), EpsilonGreedy()):
+        with pytest.raises(ValueError, match="finite"):
+            policy.prefer(np.array([1.0, bad]))
+
+
+def test_logits_beyond_single_precision_are_refused():
+    with pytest.raises(ValueError, match="temperature"):
+        PlackettLuce(temperature=1e-300).prefer(np.array([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": 0},
+        {"temperature": -1},
+        {"temperature": np.nan},
+        {"epsilon": 1.1},
+        {"epsilon": -0.1},
+        {"segment": 0},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        PlackettLuce(**wrong)
+
+
+def test_epsilon_greedy_by_hand():
+    policy = EpsilonGreedy(epsilon=0.3)
+    preference = policy.prefer(np.array([5.0, 9.0, 7.0]))
+    found = policy.propensities(preference, np.array([2, 1, 0], np.int32))
+    np.testing.assert_allclose(found, [0.1, 0.7 + 0.15, 1.0])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.permutations(range(8)), st.permutations(range(8)), st.lists(st.booleans(), max_size=8))
+def test_taking_turns_takes_the_first_item_left(preferred, other, coins):
+    left, expected = set(range(8)), []
+    for coin in coins:
+        queue = other if coin else preferred
+        expected.append(next(item for item in queue if item in left))
+        left.remove(expected[-1])
+    taken = take_turns(np.array(preferred), np.array(other), np.array(coins, bool))
+    assert taken.tolist() == expected
+
+
+def test_a_policy_of_ones_own_is_known_by_its_name(monkeypatch):
+    class Mine(PlackettLuce):
+        name = "mine"
+
+    monkeypatch.setitem(policies.POLICIES, Mine.name, Mine)
+    assert policies.policy_class("mine") is Mine
+
+
+def test_an_unknown_policy_says_what_is_known():
+    with pytest.raises(ValueError, match="plackett_luce"):
+        policies.policy_class("nobody's")
