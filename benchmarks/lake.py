@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -241,7 +240,9 @@ def peak(side: str, path: Path) -> None:
             rows = Serial().map_reduce(row_count, buckets, int.__add__, None)
     else:
         rows = plain_histories(path)["ts"].list.len().sum()
-    print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    status = Path("/proc/self/status").read_text()
+    (kib,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+    print(rows, int(kib) / 1024)
 
 
 def peak_of(side: str, path: Path) -> float:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RichCast
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -71,6 +71,12 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for row in listed:
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else safe(cell) for cell in row))
     console.print(table)
+
+
+def show_report(report: RichCast) -> None:
+    """Something that knows how it looks, at a width that holds it where there is no terminal."""
+    console = Console(file=sys.stdout, highlight=False, emoji=False)
+    console.print(report, width=None if console.is_terminal else 100)
 
 
 def show_error(error: MatineeError) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from matinee.console import out, progress, say
+from matinee.console import progress, say, show_report
 from matinee.decisions import Decider
 from matinee.lake.importers import MovieLens, load
 from matinee.lake.records import Event
@@ -98,7 +98,7 @@ def _learn(service: Service) -> None:
     """Evaluate, train, and promote what was best on the validation targets."""
     say("Evaluating: each member's last title, ranked against the whole catalogue ...")
     best = training.best_on_validation(service)
-    out().print(training.evaluate(service))
+    show_report(training.evaluate(service))
     say("Training on everything ...")
     trained = {version.model: version for version in training.train(service, by="demo")}
     reason = "highest NDCG@10 on the validation targets"

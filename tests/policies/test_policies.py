@@ -129,6 +129,9 @@ def test_logits_beyond_single_precision_are_refused():
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PlackettLuce(**wrong)
+    if "temperature" not in wrong:
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            EpsilonGreedy(**wrong)
 
 
 def test_epsilon_greedy_by_hand():

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from matinee.cli.app import HERE, ServiceFolder, app, examples, whoever
-from matinee.console import err, out, say, show
+from matinee.console import err, say, show, show_report
 from matinee.errors import MatineeError
 from matinee.registry import Version, parse_version
 from matinee.service import training
@@ -89,7 +89,7 @@ def evaluate(
                 as_of=as_of and training.aware(as_of),
                 seed=seed,
             )
-        out().print(report)
+        show_report(report)
         say(f"saved in {training.reports(opened, surface)[-1]}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from matinee.evaluation.ranking import METRICS
 from matinee.service.folder import Service
 from matinee.service.training import reports
 
@@ -24,14 +25,17 @@ def latest_report(service: Service, surface: str) -> Shown | None:
     if not saved:
         return None
     report = json.loads(saved[-1].read_text(encoding="utf-8"))
-    metrics = list(report["rows"][0]["metrics"])
+    metrics = [name for name in METRICS if name in report["rows"][0]["metrics"]]
     data, protocol = report["data"], report["protocol"]
     return Shown(
         f"{protocol['name'].replace('_', ' ')}, {protocol['holdout']} targets; "
         f"{data['members_asked']:,} members asked, {data['titles']:,} titles, "
         f"{data['events']:,} events; whole catalogue ranked, 95 % intervals by member",
         ["model", *metrics],
-        [[row["model"], *map(_cell, row["metrics"].values())] for row in report["rows"]],
+        [
+            [row["model"], *(_cell(row["metrics"][name]) for name in metrics)]
+            for row in report["rows"]
+        ],
     )
 
 

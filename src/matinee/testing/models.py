@@ -1,4 +1,3 @@
-# ruff: noqa: S101, PT017 - plain asserts are what pytest explains
 """What every model must keep: run it on your own.
 
 from matinee.testing import ModelConformance

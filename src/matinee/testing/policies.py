@@ -1,4 +1,3 @@
-# ruff: noqa: S101 - plain asserts are what pytest explains
 """What every policy must keep: run it on your own.
 
 from matinee.testing import PolicyConformance
