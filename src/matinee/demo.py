@@ -110,8 +110,7 @@ def _tell_truth(service: Service, world: World) -> None:
     """What each version is truly worth, which only a simulated service can say."""
     at = _yesterday()
     members = [member.member_id for member in world.members()][:400]
-    runtime = Runtime(service)
-    try:
+    with Runtime(service) as runtime:
         policies = {"logging policy": world.logging(), "chance": world.uniform()}
         for version in service.registry.versions("titles"):
             policies[version.model] = _slates(runtime.decider(version.id), at)
@@ -119,8 +118,6 @@ def _tell_truth(service: Service, world: World) -> None:
         for name, policy in {**policies, "the best possible": world.oracle(at)}.items():
             value, error = world.value(policy, at, members, draws=2)
             say(f"  {name:18} {value:.3f}  (standard error {error:.3f})")
-    finally:
-        runtime.close()
 
 
 def _slates(decider: Decider[Any], at: datetime) -> Any:
@@ -135,11 +132,8 @@ def _slates(decider: Decider[Any], at: datetime) -> Any:
 
 def _visit(service: Service, world: World) -> None:
     """Members come back: decisions are logged, shown, answered, and the answers taken in."""
-    runtime = Runtime(service)
-    try:
+    with Runtime(service) as runtime:
         plays = sum(_one_visit(runtime, world, member) for member in _visitors(world))
-    finally:
-        runtime.close()
     say(f"{VISITS} members came back: {plays / VISITS:.2f} plays per decision, each in the log")
 
 
@@ -150,7 +144,7 @@ def _visitors(world: World) -> Iterator[str]:
 
 def _one_visit(runtime: Runtime, world: World, member: str) -> int:
     request = Request(request_id="demo-visit", member_id=str(member), at=_yesterday())
-    decision = runtime.champion("titles").decide(runtime.located(request), runtime.service.lake)
+    decision = runtime.decide("titles", request)
     rng = np.random.default_rng(abs(decision.seed))
     events: list[Event] = world.respond(
         decision.member_id, decision.decision_id, decision.actions, decision.at, rng

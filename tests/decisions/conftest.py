@@ -46,6 +46,9 @@ class MemoryHistories:
     def history(self, member_id):
         return self.members.get(member_id, History())
 
+    def generation(self, member_id):
+        return self.history(member_id).generation
+
     def watch(self, member_id, *titles):
         old = self.history(member_id)
         seen = (*old.titles, *titles)
@@ -103,3 +106,9 @@ def request_of():
         return Request(request_id=request_id, member_id=member_id, **{"at": AT, "slots": 5, **more})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def histories_of():
+    """Makes a source of histories from a dictionary."""
+    return MemoryHistories

@@ -222,14 +222,14 @@ def test_a_model_that_knows_none_of_the_titles_still_decides(decider, request_of
     member=st.sampled_from(["m", "it's", "🎬/..", "m" * 200]),
 )
 def test_any_ids_make_a_sound_record(  # noqa: PLR0917
-    decider, log, request_of, titles, watched, slots, member
+    decider, log, request_of, histories_of, titles, watched, slots, member
 ):
     surface = Titles([Title(title_id=title, name="n") for title in titles])
     ids = sorted(set(titles))
     seen = tuple(ids[number] for number in watched if number < len(ids))
     history = History((*seen, "gone"), tuple(range(len(seen) + 1)), 1)
     model = Popularity().fit(Dataset.of(Vocabulary(ids), Histories.of([[]])))
-    source = type("Source", (), {"history": lambda self, member: history})()
+    source = histories_of({member: history})
     one = other(decider, surface=surface, model=model, histories=source)
     request = request_of(str((titles, seen, slots)), member, slots=slots)
     decision = one.decide(request, log)

@@ -43,7 +43,7 @@ def watched():
     }
 
 
-def test_pages_of_real_members(watched, log):
+def test_pages_of_real_members(watched, log, histories_of):
     titles = Titles(catalogue())
     vocabulary = Vocabulary(sorted(titles.catalogue))
     log_of_views = Histories.of(
@@ -51,7 +51,7 @@ def test_pages_of_real_members(watched, log):
         [history.times for history in watched.values()],
     )
     model = CoVisitation().fit(Dataset.of(vocabulary, log_of_views))
-    source = type("Source", (), {"history": lambda self, member: watched[member]})()
+    source = histories_of(watched)
     policy = next(iter(titles.policies().values()))
     decider = Decider(titles, model, policy, version="titles@1", histories=source, salt=b"s")
     at = datetime(2003, 3, 1, tzinfo=UTC)

@@ -12,6 +12,7 @@ from matinee.console import confirm, err, progress, say, show
 from matinee.errors import MatineeError
 from matinee.lake.importers import Tally, load
 from matinee.lake.schemas import SCHEMAS, TIME
+from matinee.service import forgetting
 from matinee.service.folder import Service
 
 
@@ -107,7 +108,7 @@ def forget(member: str, /, *, yes: bool = False, service: ServiceFolder = HERE) 
         if not (yes or confirm(question, "--yes")):
             say("Nothing was removed.")
             return
-        removed = opened.lake.forget(member)
+        removed = forgetting.forget(opened, member)
         show(("place", "rows removed"), removed.items())
         if not any(removed.values()):
             say(f"Nothing was known of member {member!r}.")

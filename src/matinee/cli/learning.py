@@ -13,6 +13,7 @@ from matinee.errors import MatineeError
 from matinee.registry import Version, parse_version
 from matinee.service import training
 from matinee.service.folder import Service
+from matinee.service.forgetting import tombstones
 
 Surface = Literal["titles"]
 ModelNames = Annotated[
@@ -165,7 +166,7 @@ def _list(service: Service, listed: list[Version]) -> None:
         if (version := service.registry.alias(listed[0].surface, alias))
     }
     show(
-        ("version", "model", "policy", "data as of", "ndcg@10", "by", "alias"),
+        ("version", "model", "policy", "data as of", "ndcg@10", "by", "alias", "forgotten since"),
         [
             (
                 version.id,
@@ -175,6 +176,7 @@ def _list(service: Service, listed: list[Version]) -> None:
                 _brief(version.metrics.get("ndcg@10")),
                 version.by,
                 aliases.get(version.id),
+                tombstones(service.store, version.data_as_of) or None,
             )
             for version in listed
         ],

@@ -17,6 +17,9 @@ class HistorySource(Protocol):
     def history(self, member_id: str) -> History:
         """What the member watched, as far as is known now; empty for one who is unknown."""
 
+    def generation(self, member_id: str) -> int:
+        """The generation of that history, without making it."""
+
 
 class DecisionLog(Protocol):
     """Where records become durable. The lake is one."""

@@ -22,7 +22,7 @@ from matinee.surfaces import Candidates, History, Mask, Only, OnPage, Request, S
 
 SurfaceT = TypeVar("SurfaceT", bound=Surface)
 MICROS_AN_HOUR = 3_600_000_000
-PREPARED, SCORED, SETS = 4_096, 128, 512
+PREPARED, SCORED, SETS = 8_192, 128, 512
 NOTHING = Masked("eligible", "there is nothing to choose from here and now", 0)
 
 
@@ -154,28 +154,27 @@ class Decider(Generic[SurfaceT]):
     def _prepare(
         self, request: Request, candidates: Candidates, row: Row | None, above: Collection[str]
     ) -> _Prepared:
-        history = self.histories.history(request.member_id)
         if row or above:
-            return self._make(request, history, candidates, row, above)
+            return self._make(request, candidates, row, above)
         key = (
             request.member_id,
-            history.generation,
+            self.histories.generation(request.member_id),
             candidates.hash,
             request.country,
             request.device,
             msgspec.json.encode(request.features, order="deterministic"),
             micros(request.at) // MICROS_AN_HOUR,
         )
-        return self._prepared.get(key, lambda: self._make(request, history, candidates, None, ()))
+        return self._prepared.get(key, lambda: self._make(request, candidates, None, ()))
 
     def _make(
         self,
         request: Request,
-        history: History,
         candidates: Candidates,
         row: Row | None,
         above: Collection[str],
     ) -> _Prepared:
+        history = self.histories.history(request.member_id)
         situation = Situation(request, history)
         masks = [*self.surface.masks(situation), *([OnPage(above)] if above else [])]
         allowed, lines = _apply(masks, situation, candidates)

@@ -26,11 +26,14 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from matinee.errors import MatineeError
+from matinee.lake.delta_log import mend
 from matinee.lake.schemas import Schema
 
 SEALER = "matinee.sealer"
 APPENDER = "matinee.appender"
 ROW_GROUP = 131_072
+LOG_DAYS = 1
+"""How long Delta keeps the commits that a checkpoint sums up."""
 NO_MARKS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -75,6 +78,7 @@ class Files:
                 partition_by=["bucket"],
                 mode="ignore",
                 name=self.schema.name,
+                configuration={"delta.logRetentionDuration": f"interval {LOG_DAYS} days"},
             )
 
     @contextmanager
@@ -83,8 +87,21 @@ class Files:
         with locked(self.folder.parent / f"{self.schema.name}.lock"):
             yield
 
+    def _delta(self) -> DeltaTable:
+        try:
+            return DeltaTable(str(self.folder))
+        except DeltaError as torn:
+            if mend(self.folder / "_delta_log"):
+                return self._delta()
+            raise MatineeError(
+                f"the log of {self.schema.name} cannot be read",
+                why=str(torn).splitlines()[0],
+                next_step=f"restore {self.folder / '_delta_log'} from a copy",
+            ) from torn
+
     def snapshot(self) -> Snapshot:
-        delta = DeltaTable(str(self.folder))
+        """The table as it is now. What a power cut tore in its log is mended first."""
+        delta = self._delta()
         adds = pl.DataFrame(delta.get_add_actions(flatten=True))
         files = (
             (
@@ -149,7 +166,7 @@ class Files:
         for file in removed:
             if file.path.exists():
                 file.path.touch()  # `vacuum` counts from here
-        delta = DeltaTable(str(self.folder))
+        delta = self._delta()
         transactions = [Transaction(name, seq) for name, seq in marks.items()]
         try:
             delta.create_write_transaction(
@@ -159,11 +176,17 @@ class Files:
                 partition_by=["bucket"],
                 commit_properties=CommitProperties(app_transactions=transactions),
             )
-            log = self.folder / "_delta_log"
-            flush_file(log / f"{delta.version() + 1:020}.json")
-            flush_folder(log)
+            self._flush_log(delta.version() + 1)
         except (OSError, DeltaError) as failure:
             raise _unwritten(self.folder, failure) from failure
+
+    def _flush_log(self, version: int) -> None:
+        log = self.folder / "_delta_log"
+        flush_file(log / f"{version:020}.json")
+        for checkpoint in log.glob(f"{version:020}.checkpoint*"):
+            flush_file(checkpoint)
+            flush_file(log / "_last_checkpoint")
+        flush_folder(log)
 
     def _add(self, file: Sealed) -> AddAction:
         return AddAction(

@@ -64,6 +64,13 @@ class Members:
         with self._lock:
             return self._history(member_id)
 
+    def generation(self, member_id: str) -> int:
+        """The generation of the member's history."""
+        with self._lock:
+            if member_id in self._fresh:
+                return self._fresh[member_id].generation
+            return self._loaded if member_id in self._span else 0
+
     def country(self, member_id: str) -> str | None:
         """Where the member is, if that is known."""
         return self._countries.get(member_id)

@@ -7,15 +7,16 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 from matinee.decisions import Decider, Home
 from matinee.errors import MatineeError
 from matinee.lake.inbox import Receipt
-from matinee.lake.records import Event
+from matinee.lake.records import Decision, Event
 from matinee.service.folder import Service
+from matinee.service.forgetting import tombstones
 from matinee.service.members import Members
 from matinee.surfaces import Request, Surface
 
@@ -23,6 +24,9 @@ log = logging.getLogger("matinee.runtime")
 
 FOLLOW_SECONDS = 0.2
 """How often rows and promotions of other processes are looked for."""
+
+BULK_SECONDS = 0.5
+"""How often bulk imports and forgotten members are looked for."""
 
 BULK_TABLES = ("events", "members", "titles", "windows")
 
@@ -55,6 +59,7 @@ class Runtime:
         self.members = Members(service.lake, service.settings.surfaces.titles.min_minutes)
         self._salt = service.salt()
         self._marks = self._bulk_marks()
+        self._forgotten = tombstones(service.store)
         self._generation = service.registry.generation()
         self._serving = self._load()
         self._others: dict[str, Decider[Any]] = {}
@@ -66,6 +71,16 @@ class Runtime:
         """Stop following."""
         self._stop.set()
         self._follower.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def decide(self, surface: str, request: Request) -> Decision:
+        """The champion's decision, durable in the log; the same again for a repeated request."""
+        return self.champion(surface).decide(self.located(request), self.service.lake)
 
     def champion(self, surface: str) -> Decider[Any]:
         """The decider of a surface's champion; `NoChampionError` where there is none yet."""
@@ -133,20 +148,21 @@ class Runtime:
         while not self._stop.wait(FOLLOW_SECONDS):
             try:
                 changed = bool(self.members.follow())
-                if time.monotonic() - looked_for_bulk >= 1.0:
+                if time.monotonic() - looked_for_bulk >= BULK_SECONDS:
                     looked_for_bulk = time.monotonic()
-                    changed |= self._bulk_arrived()
+                    changed |= self._tables_changed()
                 if changed or self._generation != self.service.registry.generation():
                     self._reload()
             except Exception:
                 log.exception("following the service failed and will be tried again")
 
-    def _bulk_arrived(self) -> bool:
-        marks = self._bulk_marks()
-        if marks == self._marks:
+    def _tables_changed(self) -> bool:
+        """Whether rows came past the inbox, or members were forgotten; then all is read anew."""
+        marks, forgotten = self._bulk_marks(), tombstones(self.service.store)
+        if marks == self._marks and forgotten == self._forgotten:
             return False
         self.members.load()
-        self._marks = marks
+        self._marks, self._forgotten = marks, forgotten
         return True
 
     def _bulk_marks(self) -> dict[str, int]:
