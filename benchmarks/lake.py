@@ -84,7 +84,7 @@ def fill(folder: Path, events: int, buckets: int) -> tuple[Path, Path]:
 
 def histories_of(rows: pl.LazyFrame) -> pl.LazyFrame:
     """One row a member: times, titles and minutes in the order of the rows."""
-    return rows.group_by("member_id", maintain_order=True).agg("ts", "seq", "title_id", "value")
+    return rows.group_by("member_id").agg("ts", "seq", "title_id", "value")
 
 
 def bucket_histories(bucket: Bucket, _: None) -> list[pl.DataFrame]:
@@ -98,8 +98,8 @@ def our_histories(lake: Lake) -> pl.DataFrame:
 
 
 def plain_histories(path: Path) -> pl.DataFrame:
-    rows = pl.scan_parquet(path).select(HISTORY).sort("member_id", "ts", "seq")
-    return histories_of(rows).collect(engine="streaming")
+    """The file is in order of time already, so grouping is enough: the fastest way we know."""
+    return histories_of(pl.scan_parquet(path).select(HISTORY)).collect(engine="streaming")
 
 
 def history_checksum(histories: pl.DataFrame) -> int:
@@ -291,9 +291,11 @@ def main(*, events: int = 10_000_000, labels: int = 1_000_000, runs: int = 3) ->
     with tempfile.TemporaryDirectory() as home:
         made = list(batches_of(100))
         bodies, plain = [msgspec.json.encode(b) for b in made], [[*map(plain_row, b)] for b in made]
-        ours_s = min(our_appends(Path(home) / f"lake-{n}", bodies) for n in range(runs))
-        bare_s = min(bare_appends(Path(home) / f"bare-{n}.db", plain) for n in range(runs))
-        line("appends (1,000 events a second)", 100 / ours_s, 100 / bare_s, "k/s", ">= 0.6")
+        ours_s = bare_s = float("inf")
+        for run in range(runs):
+            ours_s = min(ours_s, our_appends(Path(home) / f"lake-{run}", bodies))
+            bare_s = min(bare_s, bare_appends(Path(home) / f"bare-{run}.db", plain))
+        line("appends, thousands of events", 100 / ours_s, 100 / bare_s, "k/s", ">= 0.6")
     console.print(grid)
 
 

@@ -40,7 +40,7 @@ def drive(
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for body in bodies:
             began = time.perf_counter()
-            head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+            head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n"
             writer.write(head.encode() + body)
             status, answer, closing = await _answer(reader)
             load.seconds.append(time.perf_counter() - began)

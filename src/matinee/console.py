@@ -7,7 +7,7 @@ Results go to stdout, everything about them to stderr.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -22,10 +22,12 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
 from matinee.errors import MatineeError
+from matinee.lake.importers import Tally
 
 
 def out() -> Console:
@@ -73,6 +75,14 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     console.print(table)
 
 
+def show_tallies(tallies: Mapping[str, Tally]) -> None:
+    """What an import did, by table."""
+    show(
+        ("table", "added", "duplicates", "rejected"),
+        [(name, tally.rows, tally.duplicates, tally.rejected) for name, tally in tallies.items()],
+    )
+
+
 def show_report(report: RichCast) -> None:
     """Something that knows how it looks, at a width that holds it where there is no terminal."""
     console = Console(file=sys.stdout, highlight=False, emoji=False)
@@ -90,19 +100,28 @@ def show_error(error: MatineeError) -> None:
 
 
 class _Rate(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        super().__init__()
+
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f} rows/s" if task.speed else "")
+        return Text(f"{task.speed:,.0f} {self.unit}/s" if task.speed else "")
+
+
+def working(label: str) -> Status:
+    """A moving line while the block runs, on a terminal; nothing elsewhere."""
+    return err().status(safe(label))
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(label: str, total: int, unit: str = "rows") -> Iterator[Callable[[int], None]]:
     """A bar of rows on a terminal, nothing elsewhere; call what it yields with rows done."""
     console = err()
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _Rate(),
+        _Rate(unit),
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,

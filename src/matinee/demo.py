@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 
-from matinee.console import progress, say, show_report
+from matinee.console import progress, say, show_report, show_tallies, working
 from matinee.decisions import Decider
 from matinee.lake.importers import MovieLens, load
-from matinee.lake.records import Event
+from matinee.lake.records import Decision, Eligible, Event, micros
+from matinee.lake.rows import Row, frame_of
+from matinee.lake.schemas import SCHEMAS
 from matinee.service import training
 from matinee.service.folder import Service
 from matinee.service.outcomes import close_windows
@@ -26,13 +31,19 @@ VISITS = 500
 """Members who come back once the champion decides, to close the loop."""
 
 
-def simulated(folder: Path) -> Service:
-    """A simulated service: opened, imported, trained, evaluated, promoted, and visited."""
+def simulated(folder: Path, settings: WorldSettings | None = None) -> Service:
+    """A simulated service: opened, imported, trained, evaluated, promoted, and visited.
+
+    `settings` say how large the world is; its log ends when yesterday (UTC) begins.
+    """
     service = _open(folder, {"service.name": "Demo", "service.simulated": True})
-    world = World(WorldSettings(start=_yesterday() - timedelta(days=WorldSettings().days)))
+    if _is_done(service):
+        return service
+    size, end = settings or WorldSettings(), _yesterday()
+    world = World(replace(size, start=end - timedelta(days=size.days)))
     say("A simulated streaming service: members, plays and clicks are made up; the films are real.")
     _import_world(service, world)
-    _learn(service)
+    _learn(service, as_of=end)
     _tell_truth(service, world)
     _visit(service, world)
     return service
@@ -40,20 +51,31 @@ def simulated(folder: Path) -> Service:
 
 def movielens(folder: Path, source: Path) -> Service:
     """The same on a MovieLens folder of the user's own."""
-    service = _open(folder, {"service.name": source.resolve().name})
     importer = MovieLens(source)
+    service = _open(folder, {"service.name": source.resolve().name})
+    if _is_done(service):
+        return service
+    say(f"Importing {importer.total():,} rows from {source} ...")
     with progress("Importing", importer.total()) as advance:
-        load(importer, service.lake, advance)
+        tallies = load(importer, service.lake, advance)
+    show_tallies(tallies)
     service.lake.compact(least=2)
     _learn(service)
     return service
 
 
 def _open(folder: Path, settings: Mapping[str, Any]) -> Service:
-    if not Service.stands_in(folder):
-        return Service.create(folder, settings)
-    say(f"{folder} is there already; going on with it")
-    return Service.open(folder)
+    return Service.open(folder) if Service.stands_in(folder) else Service.create(folder, settings)
+
+
+def _is_done(service: Service) -> bool:
+    """Whether an earlier run went all the way; one that was cut short goes on."""
+    champion = service.registry.alias("titles", "champion")
+    if champion is None:
+        return False
+    say(f"{service.folder} has been made before, and {champion.id} is its champion.")
+    say(f"To begin anew: rm -r {quote(str(service.folder))}")
+    return True
 
 
 def _yesterday() -> datetime:
@@ -69,13 +91,15 @@ def _import_world(service: Service, world: World) -> None:
         ("titles", world.titles()),
         ("windows", world.windows()),
     ):
-        lake.append(table, _frame(records, lake.tables[table].schema.columns), source="world")
-    with progress("Importing days", world.settings.days) as advance:
+        frame = _frame(table, records, known=world.settings.start)
+        lake.append(table, frame, source="world")
+    say(f"Importing {world.settings.days} days of its log ...")
+    with progress("Importing days", world.settings.days, "days") as advance:
         for day in world.days():
             _import_day(service, day)
             advance(1)
     lake.compact(least=2)
-    close_windows(service)
+    say(f"What came of those decisions: {close_windows(service)}")
 
 
 def _import_day(service: Service, day: Day) -> None:
@@ -89,18 +113,32 @@ def _import_day(service: Service, day: Day) -> None:
         service.lake.append(table, rows, source=source)
 
 
-def _frame(records: Sequence[Any], columns: Any) -> pl.DataFrame:
-    rows = [[getattr(record, name) for name in columns] for record in records]
-    return pl.DataFrame(rows, schema=columns, orient="row")
+def _frame(table: str, records: Sequence[msgspec.Struct], known: datetime | str) -> pl.DataFrame:
+    """Records as rows of a table that were known at a time, or at that of one of their fields."""
+    schema = SCHEMAS[table]
+    rows = [
+        Row(
+            0,
+            table,
+            micros(known if isinstance(known, datetime) else getattr(record, known)),
+            msgspec.structs.asdict(record),
+        )
+        for record in records
+    ]
+    return frame_of(rows, schema).drop("seq")
 
 
-def _learn(service: Service) -> None:
+def _learn(service: Service, as_of: datetime | None = None) -> None:
     """Evaluate, train, and promote what was best on the validation targets."""
     say("Evaluating: each member's last title, ranked against the whole catalogue ...")
-    best = training.best_on_validation(service)
-    show_report(training.evaluate(service))
+    with working("Fitting and ranking"):
+        best = training.best_on_validation(service, as_of=as_of)
+        report = training.evaluate(service, as_of=as_of)
+    show_report(report)
     say("Training on everything ...")
-    trained = {version.model: version for version in training.train(service, by="demo")}
+    with working("Training"):
+        made = training.train(service, as_of=as_of, by="demo")
+    trained = {version.model: version for version in made}
     reason = "highest NDCG@10 on the validation targets"
     service.registry.promote("titles", trained[best].id, by="demo", reason=reason)
     say(f"{trained[best].id} ({best}) is the champion: {reason}")
@@ -131,23 +169,37 @@ def _slates(decider: Decider[Any], at: datetime) -> Any:
 
 
 def _visit(service: Service, world: World) -> None:
-    """Members come back: decisions are logged, shown, answered, and the answers taken in."""
-    with Runtime(service) as runtime:
-        plays = sum(_one_visit(runtime, world, member) for member in _visitors(world))
-    say(f"{VISITS} members came back: {plays / VISITS:.2f} plays per decision, each in the log")
-
-
-def _visitors(world: World) -> Iterator[str]:
-    members = [member.member_id for member in world.members()]
-    return iter(np.random.default_rng(world.settings.seed).choice(members, VISITS, replace=False))
-
-
-def _one_visit(runtime: Runtime, world: World, member: str) -> int:
-    request = Request(request_id="demo-visit", member_id=str(member), at=_yesterday())
-    decision = runtime.decide("titles", request)
-    rng = np.random.default_rng(abs(decision.seed))
-    events: list[Event] = world.respond(
-        decision.member_id, decision.decision_id, decision.actions, decision.at, rng
+    """Members come back yesterday: decided, shown, answered, and the answers taken in."""
+    at, members = _yesterday(), [member.member_id for member in world.members()]
+    chance = np.random.default_rng(world.settings.seed)
+    visitors = chance.choice(members, min(VISITS, len(members)), replace=False)
+    runtime = Runtime(service)
+    try:
+        decider = runtime.champion("titles")
+        requests = [
+            Request(request_id="demo-visit", member_id=str(member), at=at) for member in visitors
+        ]
+        decisions = [decider.propose(runtime.located(request)) for request in requests]
+        sets = [record for record in decider.records(decisions) if isinstance(record, Eligible)]
+    finally:
+        runtime.close()
+    events = [event for decision in decisions for event in _answers(world, decision)]
+    service.lake.append("eligible", _frame("eligible", sets, at), source="visits")
+    service.lake.append("decisions", _frame("decisions", decisions, "at"), source="visits")
+    service.lake.append("events", _frame("events", events, "ts"), source="visits")
+    plays = sum(event.kind == "play" for event in events)
+    say(
+        f"{len(decisions)} members came back to the champion: "
+        f"{plays / len(decisions):.2f} plays per decision, each in the log; "
+        f"{close_windows(service)}"
     )
-    runtime.arrived(runtime.service.lake.put(events))
-    return sum(event.kind == "play" for event in events)
+
+
+def _answers(world: World, decision: Decision) -> list[Event]:
+    return world.respond(
+        decision.member_id,
+        decision.decision_id,
+        decision.actions,
+        decision.at,
+        np.random.default_rng(decision.seed),
+    )

@@ -213,7 +213,7 @@ def test_an_interrupt_says_how_to_go_on(shows: Path, capsys, monkeypatch) -> Non
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("matinee.cli.load", interrupted)
+    monkeypatch.setattr("matinee.cli.data.load", interrupted)
     assert run(["import", "plays"]) == 130
     assert "the same command goes on from there" in capsys.readouterr().err
 

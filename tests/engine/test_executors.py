@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from matinee.engine import Executor, Processes, Serial
 from matinee.engine.ray import Ray
+from matinee.lake.buckets import bucket_of
 from matinee.lake.lake import Lake
 from matinee.lake.records import Event
 from matinee.lake.table import Bucket
@@ -64,11 +67,27 @@ def test_processes_agree_to_the_last_bit(buckets: list[Bucket], workers: int) ->
     assert sum_of(Processes(workers), buckets) == sum_of(Serial(), buckets)
 
 
+@pytest.fixture
+def ray() -> Iterator[Any]:
+    """Ray, with nothing started yet."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'matinee[ray]'")
+    yield ray
+    ray.shutdown()
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("ahead", [1, 3, 16])
-def test_ray_agrees_to_the_last_bit(buckets: list[Bucket], ahead: int) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'matinee[ray]'")
-    assert sum_of(Ray(ahead), buckets) == sum_of(Serial(), buckets)
+def test_ray_agrees_to_the_last_bit(ray: Any, buckets: list[Bucket]) -> None:
+    here = {"PYTHONPATH": str(Path(__file__).parent)}  # where the workers find this kernel
+    ray.init(include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": here})
+    for ahead in (1, 3, 16):
+        assert sum_of(Ray(ahead), buckets) == sum_of(Serial(), buckets)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ray_starts_where_nobody_did(ray: Any) -> None:
+    members = ["m1", "m2", "m3"]
+    there = Ray().map_reduce(bucket_of, members, int.__add__, 16)
+    assert there == Serial().map_reduce(bucket_of, members, int.__add__, 16)
 
 
 def test_ray_says_what_to_install(buckets: list[Bucket], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -25,11 +25,13 @@ from matinee.api.bodies import (
     EventsAnswer,
     EventsBody,
     Health,
+    HomePage,
+    PreviewQuery,
 )
 from matinee.api.gauges import ServiceGauges
 from matinee.api.guard import Guard, Limits, Metrics, Refusal
 from matinee.api.openapi import document
-from matinee.decisions import Decider
+from matinee.decisions import Decider, Home
 from matinee.desk.pages import pages
 from matinee.errors import MatineeError
 from matinee.lake.inbox import Receipt
@@ -39,12 +41,26 @@ from matinee.surfaces import Request as Asked
 
 log = logging.getLogger("matinee.api")
 
-Body = TypeVar("Body")
 JSON = "application/json"
+MAX_DECIDE = 16_384
+"""Bytes of a request for a decision: its features stay in memory and in the log."""
+
+
+class UnstorableError(Exception):
+    """The request has a value that no row can hold."""
+
+
+class AnyText(StringConvertor):
+    """A part of a path that may hold anything, slashes and line breaks too."""
+
+    regex = r"[\s\S]+"
+
+
+register_url_convertor("any", AnyText())
 
 
 class Api:
-    """The endpoints over one runtime. `app` is the ASGI application; it owns the runtime."""
+    """The endpoints over one runtime. `app` is the ASGI application."""
 
     def __init__(self, runtime: Runtime, limits: Limits, max_batch: int = 5_000) -> None:
         self.runtime, self.max_batch = runtime, max_batch
@@ -56,7 +72,7 @@ class Api:
                 Route("/v1/decide", self.decide_home, methods=["POST"]),
                 Route("/v1/decide/{surface}", self.decide, methods=["POST"]),
                 Route("/v1/events", self.events, methods=["POST"]),
-                Route("/v1/members/{member_id:path}/home", self.preview_home, methods=["GET"]),
+                Route("/v1/members/{member_id:any}/home", self.preview_home, methods=["GET"]),
                 Route("/healthz", self.healthz, methods=["GET"]),
                 Route("/readyz", self.readyz, methods=["GET"]),
                 Route("/metrics", self.show_metrics, methods=["GET"]),
@@ -67,24 +83,22 @@ class Api:
                 MatineeError: self.on_matinee_error,
                 msgspec.ValidationError: self.on_bad_body,
                 msgspec.DecodeError: self.on_bad_body,
+                UnicodeDecodeError: self.on_bad_body,
+                RecursionError: self.on_bad_body,
+                UnstorableError: self.on_bad_body,
+                ClientDisconnect: self.on_disconnect,
                 HTTPException: self.on_http_error,
                 sqlite3.Error: self.on_not_durable,
                 Exception: self.on_surprise,
             },
-            lifespan=self._lifespan,
         )
+        starlette.router.redirect_slashes = False
         self.app = Guard(starlette, limits, self.metrics)
-
-    @asynccontextmanager
-    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        yield
-        self.runtime.close()
-        self.runtime.service.close()
 
     async def decide(self, request: Request) -> Response:
         """One decision on one surface, durable before it is answered."""
         decider = self.runtime.champion(request.path_params["surface"])
-        asked = self._asked(msgspec.json.decode(await request.body(), type=DecideBody))
+        asked = self._asked(await _decide_body(request))
         decision = decider.propose(asked)
         receipts = await self._log(decider, [decision])
         (standing,) = decider.standing(receipts)
@@ -92,21 +106,27 @@ class Api:
 
     async def decide_home(self, request: Request) -> Response:
         """A whole home page: one decision a row, durable together before they are answered."""
-        asked = self._asked(msgspec.json.decode(await request.body(), type=DecideBody))
-        home = self.runtime.home()
+        asked = self._asked(await _decide_body(request))
         decider = self.runtime.champion("titles")
+        home = Home(decider)
         receipts = await self._log(decider, home.propose(asked))
         return self._json(home.page(asked, decider.standing(receipts)))
 
     async def preview_home(self, request: Request) -> Response:
         """The page that a member would get now. Nothing is decided and nothing is logged."""
-        member_id = msgspec.convert(request.path_params["member_id"], MemberId)
-        query = dict(request.query_params)
-        home = self.runtime.home(query.pop("policy", None))
-        body = msgspec.convert(
-            {"request_id": "preview", "member_id": member_id, **query}, DecideBody, strict=False
+        query = msgspec.convert(dict(request.query_params), PreviewQuery, strict=False)
+        body = DecideBody(
+            request_id="preview",
+            member_id=msgspec.convert(request.path_params["member_id"], MemberId),
+            slots=query.slots,
+            country=query.country,
+            device=query.device,
         )
-        return self._json(home.preview(self._asked(body)))
+        page = await asyncio.to_thread(self._preview, query.policy, self._asked(body))
+        return self._json(page)
+
+    def _preview(self, policy: str | None, asked: Asked) -> HomePage:
+        return self.runtime.home(policy).preview(asked)
 
     async def events(self, request: Request) -> Response:
         """A batch of events, acknowledged once the good ones are durable."""
@@ -146,7 +166,8 @@ class Api:
 
     async def openapi(self, _: Request) -> Response:
         """This API, as an OpenAPI 3.1 document."""
-        return self._json(document(self.runtime.service.name))
+        surfaces = sorted(self.runtime.service.surfaces)
+        return self._json(document(self.runtime.service.name, surfaces))
 
     def _asked(self, body: DecideBody) -> Asked:
         slots = body.slots or self.runtime.service.settings.surfaces.titles.slots
@@ -164,8 +185,13 @@ class Api:
 
     async def _log(self, decider: Decider[Any], decisions: Sequence[Any]) -> list[Receipt]:
         records = decider.records(decisions)
-        receipts = await asyncio.wrap_future(self.runtime.service.lake.submit(records))
-        self.metrics.decisions.labels(decider.surface.name, decider.version).inc(len(decisions))
+        try:
+            written = self.runtime.service.lake.submit(records)
+        except ValueError as wrong:  # features that no row can hold, as an integer of 65 bits
+            raise UnstorableError(str(wrong)) from wrong
+        receipts = await asyncio.wrap_future(written)
+        new = sum(not receipt.duplicate for receipt in receipts[-len(decisions) :])
+        self.metrics.decisions.labels(decider.surface.name, decider.version).inc(new)
         return receipts
 
     def _decode_events(self, body: bytes) -> tuple[list[Event], list[EventError]]:
@@ -183,7 +209,7 @@ class Api:
                 if wrong := self.runtime.service.lake.check(event):
                     raise msgspec.ValidationError(wrong)
                 events.append(event)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 errors.append(EventError(number, str(error)))
         return events, errors
 
@@ -194,10 +220,16 @@ class Api:
         assert isinstance(error, MatineeError)  # noqa: S101
         statuses = {UnknownSurfaceError: 404, NoChampionError: 503}
         refusal = Refusal(error.what, error.why, error.next_step)
+        if isinstance(error.__cause__, sqlite3.Error | OSError):  # the disk's fault, not the body's
+            log.error("not written: %s", error)
+            return self._json(refusal, 503)
         return self._json(refusal, statuses.get(type(error), 422))
 
     async def on_bad_body(self, _: Request, error: Exception) -> Response:
         return self._json(Refusal("the request is not valid", str(error), "see /openapi.json"), 422)
+
+    async def on_disconnect(self, _: Request, error: Exception) -> Response:
+        return self._json(Refusal("the client went away before it had said all"), 400)
 
     async def on_http_error(self, _: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
@@ -216,3 +248,10 @@ class Api:
     async def on_surprise(self, _: Request, error: Exception) -> Response:
         log.exception("a request failed", exc_info=error)
         return self._json(Refusal("the server failed", type(error).__name__, "see its log"), 500)
+
+
+async def _decide_body(request: Request) -> DecideBody:
+    body = await request.body()
+    if len(body) > MAX_DECIDE:
+        raise HTTPException(413, f"a request for a decision has at most {MAX_DECIDE} bytes")
+    return msgspec.json.decode(body, type=DecideBody)

@@ -29,6 +29,15 @@ class DecideBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     features: dict[str, Any] = {}
 
 
+class PreviewQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may stand after the `?` of a preview; `policy` is a version such as titles@3."""
+
+    policy: str | None = None
+    slots: Slots | None = None
+    country: Country | None = None
+    device: Device | None = None
+
+
 class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A decision, durable in the log. `reason` says why `actions` is empty where it is.
 
@@ -101,4 +110,5 @@ __all__ = [
     "EventsBody",
     "Health",
     "HomePage",
+    "PreviewQuery",
 ]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEALTH = frozenset({"/healthz", "/readyz"})
@@ -37,8 +39,7 @@ class Refusal(msgspec.Struct, frozen=True):
     next: str = ""
 
 
-class TooLargeError(Exception):
-    """The body goes on after the limit."""
+TOO_LARGE = Refusal("the body is too large", "server.max_body is the limit", "send smaller batches")
 
 
 @dataclass
@@ -51,13 +52,13 @@ class Metrics:
         self.requests = Counter(
             "matinee_http_requests",
             "Requests answered",
-            ["route", "status"],
+            ["endpoint", "status"],
             registry=self.registry,
         )
         self.seconds = Histogram(
             "matinee_http_seconds",
             "Seconds from request to answer",
-            ["route"],
+            ["endpoint"],
             buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
             registry=self.registry,
         )
@@ -74,8 +75,12 @@ class Guard:
     """ASGI middleware around the whole application.
 
     Answers 401 without a valid token, 413 for a body over the limit (without reading it whole),
-    429 when `max_waiting` requests are under way, 503 while shutting down, and 504 after
-    `timeout` seconds. Health is always answered.
+    429 when `max_waiting` requests are under way, 503 while shutting down, 408 where the body does
+    not come within `timeout` seconds and 504 where the answer does not. Health is always answered.
+
+    Where no token is asked for, 403 keeps out what a page from elsewhere makes a browser send: a
+    request whose Host is a name that somebody may have pointed at this machine, or whose Origin is
+    another site.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
@@ -91,9 +96,9 @@ class Guard:
         try:
             await self._serve(scope, receive, answer)
         finally:
-            route = getattr(scope.get("route"), "path", "none")
-            self.metrics.requests.labels(route, str(answer.status)).inc()
-            self.metrics.seconds.labels(route).observe(time.perf_counter() - began)
+            endpoint = getattr(scope.get("endpoint"), "__name__", "none")
+            self.metrics.requests.labels(endpoint, str(answer.status)).inc()
+            self.metrics.seconds.labels(endpoint).observe(time.perf_counter() - began)
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         if scope["path"] in HEALTH:
@@ -101,6 +106,15 @@ class Guard:
         elif not self._allowed(scope):
             await answer.refuse(
                 401, Refusal("a token is needed", next="send Authorization: Bearer TOKEN")
+            )
+        elif not self.limits.tokens and _from_elsewhere(scope):
+            await answer.refuse(
+                403,
+                Refusal(
+                    "the request comes from another site",
+                    "without a token only this machine's own address is answered",
+                    "use http://127.0.0.1, or set MATINEE_TOKEN",
+                ),
             )
         elif self.draining:
             await answer.refuse(503, Refusal("the server is shutting down", next="ask another"))
@@ -115,16 +129,14 @@ class Guard:
         limited = _Limited(receive, self.limits.max_body)
         try:
             if _declared_length(scope) > self.limits.max_body:
-                raise TooLargeError
+                await answer.refuse(413, TOO_LARGE, close=True)
+                return
             async with asyncio.timeout(self.limits.timeout):
                 await self.app(scope, limited, answer)
-        except TooLargeError:
-            limit = f"the limit is {self.limits.max_body} bytes"
-            await answer.refuse(
-                413, Refusal("the body is too large", limit, "send smaller batches"), close=True
-            )
         except TimeoutError:
-            await answer.refuse(504, Refusal("that took too long", next="try again later"))
+            status, what = (504, "that") if limited.complete else (408, "the body")
+            refusal = Refusal(f"{what} took too long", next="try again later")
+            await answer.refuse(status, refusal, close=True)
         finally:
             self.waiting -= 1
             self.metrics.waiting.set(self.waiting)
@@ -143,12 +155,14 @@ class _Limited:
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive, self._left = receive, limit
+        self.complete = False
 
     async def __call__(self) -> Message:
         message = await self._receive()
         self._left -= len(message.get("body", b""))
+        self.complete = not message.get("more_body", False)
         if self._left < 0:
-            raise TooLargeError
+            raise HTTPException(413, TOO_LARGE.error, {"connection": "close"})
         return message
 
 
@@ -185,6 +199,21 @@ class _Answer:
 def _declared_length(scope: Scope) -> int:
     text = _header(scope, b"content-length")
     return int(text) if text.isdigit() else 0
+
+
+def _from_elsewhere(scope: Scope) -> bool:
+    host = _header(scope, b"host").decode("latin-1")
+    origin = _header(scope, b"origin").decode("latin-1")
+    return not _is_address(host) or (origin != "" and origin.partition("://")[2] != host)
+
+
+def _is_address(host: str) -> bool:
+    """Whether a Host header is localhost or an IP address: no name server can answer for those."""
+    name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
+    try:
+        return name == "localhost" or ipaddress.ip_address(name) is not None
+    except ValueError:
+        return False
 
 
 def _header(scope: Scope, name: bytes) -> bytes:

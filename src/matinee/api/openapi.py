@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -26,7 +27,7 @@ class _EventsBody(msgspec.Struct):
     events: list[Event]
 
 
-def document(service: str) -> dict[str, Any]:
+def document(service: str, surfaces: Sequence[str]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of this server."""
     _, components = msgspec.json.schema_components(
         (*_TYPES, _EventsBody), ref_template="#/components/schemas/{name}"
@@ -38,7 +39,7 @@ def document(service: str) -> dict[str, Any]:
             "version": matinee.__version__,
             "description": "Decisions with their propensities, and the events that answer to them.",
         },
-        "paths": _paths(),
+        "paths": _paths(surfaces),
         "components": {
             "schemas": components,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -46,9 +47,9 @@ def document(service: str) -> dict[str, Any]:
     }
 
 
-def _paths() -> dict[str, Any]:
+def _paths(surfaces: Sequence[str]) -> dict[str, Any]:
     decide = _body(DecideBody)
-    surface = _parameter("surface", "path", {"type": "string", "enum": ["titles"]})
+    surface = _parameter("surface", "path", {"type": "string", "enum": list(surfaces)})
     return {
         "/v1/decide/{surface}": {
             "post": {

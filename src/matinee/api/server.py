@@ -1,26 +1,37 @@
-"""Running the server: where it listens, its worker process, and how it stops."""
+"""Running the server: where it listens, the processes beside it, and how it stops."""
 
 from __future__ import annotations
 
 import ipaddress
+import logging
+import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from types import FrameType
 
 import uvicorn
 
 from matinee.api.app import Api
+from matinee.api.connection import Connection
 from matinee.api.guard import Limits
 from matinee.errors import MatineeError
 from matinee.service.folder import Service
 from matinee.service.runtime import Runtime
 
+log = logging.getLogger("matinee.serve")
+
 BACKLOG = 2048
+FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
+"""Seconds before a process that died is begun anew: doubled each time, until one has lived long."""
+LIFELINE = "--while-stdin-is-open"
+PATIENCE = 30.0
+"""Seconds that a process beside the server gets to finish what it does."""
 
 
 def limits(service: Service, tokens: Collection[str]) -> Limits:
@@ -60,27 +71,26 @@ def listen(host: str, port: int, tokens: Collection[str]) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError, UnicodeError) as error:
         listener.close()
         raise MatineeError(
             f"cannot listen on {host}:{port}",
-            why=error.strerror or str(error),
+            why=getattr(error, "strerror", None) or str(error),
             next_step="matinee serve --port 0 takes any free port",
         ) from error
-    listener.listen(BACKLOG)
     return listener
 
 
 def run(service: Service, listener: socket.socket, tokens: Collection[str]) -> None:
     """Answer on `listener` until SIGTERM or SIGINT, then finish what is under way."""
-    runtime = Runtime(service)
-    api = Api(runtime, limits(service, tokens), service.settings.server.max_batch)
-    server = _Server(api, service.settings.server.timeout.seconds)
-    server.run(sockets=[listener])
+    with closing(Runtime(service)) as runtime:
+        api = Api(runtime, limits(service, tokens), service.settings.server.max_batch)
+        _Server(api, service.settings.server.timeout.seconds).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that tells the guard as soon as it is asked to stop."""
+    """uvicorn that tells the guard as soon as it is asked to stop, and then ends in good order."""
 
     def __init__(self, api: Api, timeout: int) -> None:
         self._api = api
@@ -88,34 +98,61 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 api.app,
                 loop="uvloop",
-                http="httptools",
-                lifespan="on",
+                http=Connection,
+                ws="none",
+                lifespan="off",
                 access_log=False,
                 log_level="warning",
                 server_header=False,
+                proxy_headers=False,
                 timeout_graceful_shutdown=timeout,
             )
         )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._api.app.draining = True
-        super().handle_exit(sig, frame)
+        """Stop; whoever asks a second time does not want to wait.
 
-
-def answering(service: Service, listener: socket.socket) -> subprocess.Popen[bytes]:
-    """One more process that answers on the same socket."""
-    command = _command("serve", service, "--fd", str(listener.fileno()))
-    return subprocess.Popen(command, pass_fds=[listener.fileno()])  # noqa: S603 - our own module
+        uvicorn's own raises the signal again once all is answered, which would end the process
+        before what stands beside it is stopped.
+        """
+        self.force_exit = self.should_exit
+        self._api.app.draining = self.should_exit = True
 
 
 @contextmanager
 def working(service: Service) -> Iterator[None]:
-    """`matinee work` beside the block, begun anew if it dies, ended with it.
+    """`matinee work` beside the block."""
+    with _beside(_command("work", service)):
+        yield
+
+
+@contextmanager
+def answering(service: Service, listener: socket.socket, processes: int) -> Iterator[None]:
+    """More processes beside the block that answer on the same socket."""
+    handle = os.dup(listener.fileno())
+    try:
+        with ExitStack() as stack:
+            for _ in range(processes):
+                command = _command("serve", service, "--fd", str(handle))
+                stack.enter_context(_beside(command, [handle]))
+            yield
+    finally:
+        os.close(handle)
+
+
+def _command(name: str, service: Service, *options: str) -> list[str]:
+    folder = str(service.folder)
+    return [sys.executable, "-m", "matinee", name, "--service", folder, LIFELINE, *options]
+
+
+@contextmanager
+def _beside(command: Sequence[str], handles: Collection[int] = ()) -> Iterator[None]:
+    """A process beside the block, begun anew if it dies, ended with it.
 
     It ends by itself when this process dies: its standard input closes.
     """
     stop = threading.Event()
-    keeper = threading.Thread(target=_keep_working, args=(service, stop), daemon=True)
+    keeper = threading.Thread(target=_keep, args=(command, handles, stop), daemon=True)
     keeper.start()
     try:
         yield
@@ -124,25 +161,27 @@ def working(service: Service) -> Iterator[None]:
         keeper.join()
 
 
-def _keep_working(service: Service, stop: threading.Event) -> None:
-    command = _command("work", service, "--while-stdin-is-open")
+def _keep(command: Sequence[str], handles: Collection[int], stop: threading.Event) -> None:
+    pause = FIRST_PAUSE
     while not stop.is_set():
-        worker = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 - our own module
-        while worker.poll() is None and not stop.wait(0.2):
-            pass
-        assert worker.stdin is not None  # noqa: S101
-        worker.stdin.close()
-        worker.wait()
-        stop.wait(1.0)
+        began = time.monotonic()
+        with subprocess.Popen(  # noqa: S603 - our own module
+            command, stdin=subprocess.PIPE, pass_fds=handles, process_group=0
+        ) as process:
+            while process.poll() is None and not stop.wait(0.2):
+                pass
+            _end(process)
+        if not stop.is_set():
+            pause = FIRST_PAUSE if time.monotonic() - began > LAST_PAUSE else pause
+            log.warning("%s ended and begins anew in %.0f s", command[3], pause)
+            stop.wait(pause)
+            pause = min(2 * pause, LAST_PAUSE)
 
 
-def _command(name: str, service: Service, *options: str) -> list[str]:
-    return [sys.executable, "-m", "matinee", name, "--service", str(service.folder), *options]
-
-
-def stop_all(processes: Collection[subprocess.Popen[bytes]]) -> None:
-    """Ask processes to finish, and wait until they have."""
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-    for process in processes:
-        process.wait()
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to finish; it may be killed at any time without harm, and is if it takes too long."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()

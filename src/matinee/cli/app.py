@@ -17,6 +17,7 @@ app = App(
     help_format="markdown",
     version=__version__,
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
     error_formatter=lambda error: Text(f"error: {error}"),
 )
 

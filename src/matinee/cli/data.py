@@ -8,7 +8,7 @@ from shlex import quote
 import polars as pl
 
 from matinee.cli.app import HERE, ServiceFolder, app, examples
-from matinee.console import confirm, err, progress, say, show
+from matinee.console import confirm, progress, say, show, show_tallies, working
 from matinee.errors import MatineeError
 from matinee.lake.importers import Tally, load
 from matinee.lake.schemas import SCHEMAS, TIME
@@ -48,14 +48,11 @@ def import_(source: str, /, *, service: ServiceFolder = HERE) -> None:
     """
     with Service.open(service) as opened:
         importer = opened.importer(source)
-        with err().status("Counting rows"):
+        with working("Counting rows"):
             total = importer.total()
         with progress("Importing", total) as advance:
             tallies = load(importer, opened.lake, advance)
-        show(
-            ("table", "added", "duplicates", "rejected"),
-            [(name, t.rows, t.duplicates, t.rejected) for name, t in tallies.items()],
-        )
+        show_tallies(tallies)
         for note in importer.notes:
             say(f"note: {note}")
         _say_what_to_do(sum(tallies.values(), Tally()), opened.folder)

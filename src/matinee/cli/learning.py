@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from matinee.cli.app import HERE, ServiceFolder, app, examples, whoever
-from matinee.console import err, say, show, show_report
+from matinee.console import say, show, show_report, working
 from matinee.errors import MatineeError
 from matinee.registry import Version, parse_version
 from matinee.service import training
@@ -42,7 +42,7 @@ def train(
         Learn only from what was known at this time (UTC unless it says otherwise).
     """
     with Service.open(service) as opened:
-        with err().status("Training"):
+        with working("Training"):
             trained = training.train(
                 opened, model, as_of=as_of and training.aware(as_of), by=whoever()
             )
@@ -81,7 +81,7 @@ def evaluate(
         Of the bootstrap.
     """
     with Service.open(service) as opened:
-        with err().status("Evaluating"):
+        with working("Evaluating"):
             report = training.evaluate(
                 opened,
                 model,

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -34,6 +35,7 @@ def serve(
     port: int | None = None,
     work: bool = True,
     fd: Annotated[int | None, Hidden] = None,
+    while_stdin_is_open: Annotated[bool, Hidden] = False,
     service: ServiceFolder = HERE,
 ) -> None:
     """Answer over HTTP: decisions, events, and the pages.
@@ -51,6 +53,8 @@ def serve(
         Run matinee work beside it.
     """
     _log_to_stderr()
+    if while_stdin_is_open:
+        _at_end_of_stdin(lambda: os.kill(os.getpid(), signal.SIGTERM))
     with Service.open(service) as opened:
         tokens = [token for token in os.environ.get("MATINEE_TOKEN", "").split(",") if token]
         if fd is not None:
@@ -60,12 +64,11 @@ def serve(
         port = settings.port if port is None else port
         listener = server.listen(host or settings.host, port, tokens)
         _say_where(opened, listener)
-        with server.working(opened) if work else nullcontext():
-            others = [server.answering(opened, listener) for _ in range(settings.workers - 1)]
-            try:
-                server.run(opened, listener, tokens)
-            finally:
-                server.stop_all(others)
+        with (
+            server.working(opened) if work else nullcontext(),
+            server.answering(opened, listener, settings.workers - 1),
+        ):
+            server.run(opened, listener, tokens)
 
 
 def _say_where(service: Service, listener: socket.socket) -> None:
@@ -103,13 +106,18 @@ def work(
             signal.signal(number, lambda *_: stop.set())
         if while_stdin_is_open:
             os.nice(NICENESS)
-            threading.Thread(target=_stop_at_end_of_stdin, args=(stop,), daemon=True).start()
+            _at_end_of_stdin(stop.set)
         worker.run_until(stop)
 
 
-def _stop_at_end_of_stdin(stop: threading.Event) -> None:
-    sys.stdin.buffer.read()
-    stop.set()
+def _at_end_of_stdin(end: Callable[[], None]) -> None:
+    """Call `end` once whoever started this process is gone."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        end()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @app.command(help_epilogue=examples("demo", "demo --no-serve", "demo --movielens ~/ml-1m"))

@@ -66,8 +66,8 @@ class Report:
         title = f"{self.protocol['name']}, {self.protocol['holdout']}"
         facts = (
             f"{self.data['members_asked']:,} members asked, {self.data['titles']:,} titles, "
-            f"{self.data['events']:,} events; data {self.data['fingerprint'][:12]}, "
-            f"seed {self.seed}, 95 % intervals"
+            f"{self.data['events']:,} events\ndata {self.data['fingerprint'][:12]}, "
+            f"seed {self.seed}, 95 % intervals by member"
         )
         table = Table(title=title, caption=facts, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("model", no_wrap=True)

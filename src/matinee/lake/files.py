@@ -32,6 +32,8 @@ from matinee.lake.schemas import Schema
 SEALER = "matinee.sealer"
 APPENDER = "matinee.appender"
 ROW_GROUP = 131_072
+CHECKPOINT_COMMITS = 50
+"""The commits that one Delta checkpoint sums up: a reader opens at most this many log files."""
 LOG_DAYS = 1
 """How long Delta keeps the commits that a checkpoint sums up."""
 NO_MARKS: Mapping[str, int] = MappingProxyType({})
@@ -78,7 +80,10 @@ class Files:
                 partition_by=["bucket"],
                 mode="ignore",
                 name=self.schema.name,
-                configuration={"delta.logRetentionDuration": f"interval {LOG_DAYS} days"},
+                configuration={
+                    "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+                    "delta.logRetentionDuration": f"interval {LOG_DAYS} days",
+                },
             )
 
     @contextmanager

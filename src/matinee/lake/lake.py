@@ -183,8 +183,8 @@ class Lake:
         before = time.time() - keep.total_seconds()
         rows = files = 0
         for name, table in self.tables.items():
+            rows += self.inbox.purge(name, before=int(before * 1e6))
             with table.files.lock():
-                rows += self.inbox.purge(name, before=int(before * 1e6))
                 files += table.files.vacuum(before=before)
         return rows, files
 

@@ -119,6 +119,7 @@ class Service:
                 [records.Title(**row) for row in catalogue.iter_rows(named=True)],
                 [records.Window(**row) for row in windows.iter_rows(named=True)],
                 minutes=titles.min_minutes,
+                window=titles.window.delta,
             )
         }
 

@@ -8,17 +8,20 @@ whole step ended.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from matinee.service.folder import Service
 from matinee.service.leases import Leases
 from matinee.service.outcomes import close_windows
 
 log = logging.getLogger("matinee.work")
+
+TAKEN = "another worker has it"
 
 
 @dataclass(frozen=True)
@@ -72,49 +75,55 @@ def expire(service: Service) -> str:
 class Worker:
     """Runs jobs when they are due until it is told to stop."""
 
-    def __init__(self, service: Service, todo: Sequence[Job] | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        todo: Sequence[Job] | None = None,
+        leases: Leases | None = None,
+    ) -> None:
         self._service = service
         self._jobs = list(todo) if todo is not None else jobs(service)
-        self._leases = Leases(service.store)
+        self._leases = leases or Leases(service.store)
         self._due = dict.fromkeys((job.name for job in self._jobs), 0.0)
 
-    def run_once(self) -> dict[str, str]:
-        """Run every job that is due once; what each did, by name."""
+    def run_once(self, stop: threading.Event | None = None) -> dict[str, str]:
+        """Run every job that is due once, until told to stop; what each did, by name."""
         done = {}
         for job in self._jobs:
+            if stop is not None and stop.is_set():
+                break
             if self._due[job.name] <= time.monotonic():
-                done[job.name] = self._run(job)
-                self._due[job.name] = time.monotonic() + job.every.total_seconds()
+                done[job.name] = did = self._run(job)
+                seconds = job.every.total_seconds()
+                if did == TAKEN:  # its holder may have died
+                    seconds = min(seconds, self._leases.seconds)
+                self._due[job.name] = time.monotonic() + seconds
         return done
 
     def run_until(self, stop: threading.Event) -> None:
         """Keep at it until `stop` is set."""
         while not stop.is_set():
-            self.run_once()
+            self.run_once(stop)
             stop.wait(max(0.05, min(self._due.values()) - time.monotonic()))
 
     def _run(self, job: Job) -> str:
-        with self._leases.hold(job.name) as held:
-            if not held:
-                return "another worker has it"
-            began = time.monotonic()
-            try:
-                result = job.run(self._service)
-            except Exception as failure:
-                log.exception("%s failed and will be tried again", job.name)
-                self._leases.finished(job.name, result=f"failed: {failure}", failed=True)
-                return f"failed: {failure}"
-            self._leases.finished(job.name, result=result, failed=False)
-            if result:
-                log.info("%s: %s (%.1f s)", job.name, result, time.monotonic() - began)
-            return result
+        """Run a job if its lease is to be had. No failure ends the worker, a full disk neither."""
+        try:
+            with self._leases.hold(job.name) as held:
+                return self._do(job) if held else TAKEN
+        except sqlite3.Error as failure:
+            log.error("%s could not be begun or ended: %s", job.name, failure)
+            return f"failed: {failure}"
 
-
-def lag(leases: Leases) -> dict[str, float]:
-    """Seconds since each job last succeeded, for the metrics."""
-    now = datetime.now(UTC)
-    return {
-        status.name: (now - status.succeeded_at).total_seconds()
-        for status in leases.statuses()
-        if status.succeeded_at is not None
-    }
+    def _do(self, job: Job) -> str:
+        began = time.monotonic()
+        try:
+            result = job.run(self._service)
+        except Exception as failure:
+            log.exception("%s failed and will be tried again", job.name)
+            self._leases.finished(job.name, result=f"failed: {failure}", failed=True)
+            return f"failed: {failure}"
+        self._leases.finished(job.name, result=result, failed=False)
+        if result:
+            log.info("%s: %s (%.1f s)", job.name, result, time.monotonic() - began)
+        return result

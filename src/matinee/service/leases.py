@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import sqlite3
 import threading
 import time
 import uuid
@@ -16,7 +18,8 @@ from matinee.lake.records import from_micros
 from matinee.store import Schema, Store
 
 LEASE_SECONDS = 30.0
-"""A holder that has not renewed for so long is taken to be dead."""
+
+log = logging.getLogger("matinee.work")
 
 SCHEMA = Schema(
     "jobs",
@@ -52,10 +55,13 @@ class JobStatus:
 
 
 class Leases:
-    """The jobs of a service and who holds them, in the service's store."""
+    """The jobs of a service and who holds them, in the service's store.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    A holder that has not renewed its lease for `seconds` is taken to be dead.
+    """
+
+    def __init__(self, store: Store, seconds: float = LEASE_SECONDS) -> None:
+        self._store, self.seconds = store, seconds
         self._me = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         store.migrate(SCHEMA)
 
@@ -64,7 +70,7 @@ class Leases:
         """Hold the job while the block runs; yields whether it could be had.
 
         A thread renews the lease, so a long run keeps it and a killed process loses it after
-        `LEASE_SECONDS`.
+        `seconds`.
         """
         if not self._take(job):
             yield False
@@ -122,18 +128,24 @@ class Leases:
             connection.execute("INSERT OR IGNORE INTO jobs (name) VALUES (?)", (job,))
             taken = connection.execute(
                 "UPDATE jobs SET holder = ?, leased_until = ?, started_at = ?"
-                " WHERE name = ? AND leased_until <= ?",
-                (self._me, now + int(LEASE_SECONDS * 1e6), now, job, now),
-            )
+                " WHERE name = ? AND NOT (leased_until > ? AND leased_until <= ?)",
+                (self._me, self._until(now), now, job, now, self._until(now)),
+            )  # a lease that ends later than any could was given before the clock was set back
             return taken.rowcount == 1
 
     def _renew(self, job: str, stop: threading.Event) -> None:
-        while not stop.wait(LEASE_SECONDS / 3):
-            with self._store.transaction() as connection:
-                connection.execute(
-                    "UPDATE jobs SET leased_until = ? WHERE name = ? AND holder = ?",
-                    (_now() + int(LEASE_SECONDS * 1e6), job, self._me),
-                )
+        while not stop.wait(self.seconds / 3):
+            try:
+                with self._store.transaction() as connection:
+                    connection.execute(
+                        "UPDATE jobs SET leased_until = ? WHERE name = ? AND holder = ?",
+                        (self._until(_now()), job, self._me),
+                    )
+            except sqlite3.Error as failure:
+                log.warning("the lease of %s was not renewed: %s", job, failure)
+
+    def _until(self, now: int) -> int:
+        return now + int(self.seconds * 1e6)
 
     def _release(self, job: str) -> None:
         with self._store.transaction() as connection:

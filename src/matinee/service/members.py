@@ -25,7 +25,7 @@ class Members:
 
     def __init__(self, lake: Lake, min_minutes: float) -> None:
         self._lake, self._min_minutes = lake, min_minutes
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._followed = 0
         self.load()
 
@@ -42,6 +42,7 @@ class Members:
         )
         countries = self._lake.current("members").select("member_id", "country")
         with self._lock:
+            generation = self._lake.inbox.last_seq()
             self._ids = titles.to_list()
             self._codes = coded["title_id"].to_numpy()
             self._times = watched["ts"].dt.epoch("us").to_numpy()
@@ -53,11 +54,13 @@ class Members:
             }
             self._countries: dict[str, str | None] = dict(countries.iter_rows())
             self._fresh: dict[str, History] = {}
-            self._loaded = followed
-            self._followed = followed
+            self._loaded = generation
+            self._apply_rows(self._lake.inbox.rows(after=followed, until=generation))
+            self._followed = generation
 
     def __len__(self) -> int:
-        return len(self._span.keys() | self._fresh.keys())
+        with self._lock:
+            return len(self._span.keys() | self._fresh.keys())
 
     def history(self, member_id: str) -> History:
         """What the member watched; empty for someone unknown."""
@@ -117,6 +120,8 @@ class Members:
         for row in rows:
             if row.table == "events":
                 self.apply(decode_record(Event, row.values), row.seq)
+            elif row.table == "members":
+                self._countries[row.values["member_id"]] = row.values.get("country")
 
     def _history(self, member_id: str) -> History:
         if member_id in self._fresh:

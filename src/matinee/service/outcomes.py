@@ -2,19 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from matinee.lake.records import micros
 from matinee.lake.table import Bucket
 from matinee.service.folder import Service
 from matinee.service.leases import Leases
+from matinee.store import Schema, Store
 from matinee.surfaces import Surface
 
 GRACE = timedelta(minutes=10)
 """How long after a window an event may still arrive and count: phones report late."""
 
+HELD_ROWS = 250_000
+"""How many outcomes are gathered, over several buckets, before they are committed."""
+
+NEVER = 2**62
+
+SCHEMA = Schema(
+    "outcomes",
+    (
+        """
+        CREATE TABLE outcomes_unmatched (
+            id INTEGER PRIMARY KEY CHECK (id = 0),
+            events INTEGER NOT NULL,
+            up_to INTEGER NOT NULL
+        ) STRICT;
+        INSERT INTO outcomes_unmatched VALUES (0, 0, 0);
+        """,
+    ),
+)
+
 _DECISION = ["decision_id", "member_id", "surface", "at", "actions", "seq"]
+_IDS = ["member_id", "decision_id"]
+
+
+class Unmatched:
+    """How many events name a decision that their member never got: counted, never credited."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        store.migrate(SCHEMA)
+
+    def count(self) -> int:
+        """All of them so far."""
+        return self._row()[0]
+
+    def since(self) -> int:
+        """Events up to this number of arrival are counted."""
+        return self._row()[1]
+
+    def add(self, events: int, *, since: int, up_to: int) -> None:
+        """Count those that arrived in ``since < seq <= up_to``, unless another run has."""
+        with self._store.transaction() as connection:
+            connection.execute(
+                "UPDATE outcomes_unmatched SET events = events + ?, up_to = ? WHERE up_to = ?",
+                (events, up_to, since),
+            )
+
+    def _row(self) -> tuple[int, int]:
+        (row,) = self._store.rows("SELECT events, up_to FROM outcomes_unmatched")
+        return int(row["events"]), int(row["up_to"])
 
 
 def close_windows(service: Service, now: datetime | None = None) -> str:
@@ -22,44 +73,58 @@ def close_windows(service: Service, now: datetime | None = None) -> str:
 
     Only events that were known by then count, so that the answer is the same whenever the job
     runs. The checkpoint is the last decision before the first that is still open; outcomes are
-    idempotent, so a run that was cut short is simply done again.
+    idempotent, so a run that was cut short is simply done again. An event counts for the decision
+    that it names only if that was its own member's; the others are counted as `Unmatched`.
     """
     now = now or datetime.now(UTC)
+    service.lake.inbox.settle(micros(now))
+    events = service.lake.tables["events"].buckets()
+    decisions = service.lake.tables["decisions"].buckets()
+    written = _close(service, decisions, events, now)
+    strangers = _count_unmatched(Unmatched(service.store), decisions, events)
+    said = (
+        f"{written} outcomes" if written else "",
+        f"{strangers} events without a decision" if strangers else "",
+    )
+    return ", ".join(filter(None, said))
+
+
+def _close(
+    service: Service, decisions: Sequence[Bucket], events: Sequence[Bucket], now: datetime
+) -> int:
     leases = Leases(service.store)
     since = leases.checkpoint("outcomes")
-    decisions = service.lake.tables["decisions"].buckets()
-    events = service.lake.tables["events"].buckets()
-    written, first_open, last = 0, None, since
+    reached, first_open = since, NEVER
+    written, held = 0, list[pl.DataFrame]()
     for mine, theirs in zip(decisions, events, strict=True):
         new = mine.scan().filter(pl.col("seq") > since).select(_DECISION).collect()
-        if new.is_empty():
-            continue
-        last = max(last, int(new["seq"].max()))  # type: ignore[arg-type]
+        reached = int(new["seq"].to_numpy().max(initial=reached))
         for surface in service.surfaces.values():
             asked = new.filter(pl.col("surface") == surface.name)
-            due = asked.filter(pl.col("at") + surface.window + GRACE <= now)
-            written += _write(service, surface, due, theirs)
-            still_open = asked.join(due, on="seq", how="anti")["seq"].min()
-            if still_open is not None:
-                first_open = min(first_open or 2**62, int(still_open))  # type: ignore[arg-type]
-    leases.advance("outcomes", last if first_open is None else first_open - 1)
-    return f"{written} outcomes" if written else ""
+            is_due = _closes(surface) <= now
+            still_open = asked.filter(~is_due)["seq"].to_numpy()
+            first_open = int(still_open.min(initial=first_open))
+            held.append(_outcomes(surface, asked.filter(is_due), theirs))
+        if sum(frame.height for frame in held) >= HELD_ROWS:
+            written += _write(service, held)
+            held = []
+    written += _write(service, held)
+    leases.advance("outcomes", min(reached, first_open - 1))
+    return written
 
 
-def _write(service: Service, surface: Surface, due: pl.DataFrame, events: Bucket) -> int:
-    if due.is_empty():
-        return 0
-    closes = pl.col("at") + surface.window + GRACE
+def _outcomes(surface: Surface, due: pl.DataFrame, events: Bucket) -> pl.DataFrame:
+    """A row of the table `outcomes` for every position of the decisions that are due."""
+    due = due.with_columns(closed_at=_closes(surface))
     answers = (
         events.scan()
-        .filter(pl.col("decision_id").is_not_null())
-        .join(due.lazy().select("decision_id", closed_at=closes), on="decision_id")
+        .join(due.lazy().select(*_IDS, "closed_at"), on=_IDS)
         .filter(pl.col("known_at") <= pl.col("closed_at"))
         .drop("closed_at")
         .collect()
     )
-    rewards = surface.reward(due, answers)
-    outcomes = rewards.join(due, on="decision_id").select(
+    rewards = surface.reward(due.drop("closed_at"), answers)
+    return rewards.join(due, on="decision_id").select(
         "decision_id",
         "member_id",
         "surface",
@@ -67,7 +132,29 @@ def _write(service: Service, surface: Surface, due: pl.DataFrame, events: Bucket
         pl.col("actions").list.get(pl.col("position")).alias("action"),
         "reward",
         pl.col("at").alias("decided_at"),
-        closes.alias("closed_at"),
-        closes.alias("known_at"),
+        "closed_at",
+        pl.col("closed_at").alias("known_at"),
     )
-    return service.lake.tables["outcomes"].append(outcomes)
+
+
+def _write(service: Service, frames: Sequence[pl.DataFrame]) -> int:
+    rows = [frame for frame in frames if frame.height]
+    return service.lake.append("outcomes", pl.concat(rows), source="outcomes").rows if rows else 0
+
+
+def _count_unmatched(
+    unmatched: Unmatched, decisions: Sequence[Bucket], events: Sequence[Bucket]
+) -> int:
+    since = unmatched.since()
+    reached, strangers = since, 0
+    for mine, theirs in zip(decisions, events, strict=True):
+        new = theirs.scan().filter(pl.col("seq") > since).select(*_IDS, "seq").collect()
+        reached = int(new["seq"].to_numpy().max(initial=reached))
+        named = new.lazy().drop_nulls("decision_id")
+        strangers += named.join(mine.scan(), on=_IDS, how="anti").collect().height
+    unmatched.add(strangers, since=since, up_to=reached)
+    return strangers
+
+
+def _closes(surface: Surface) -> pl.Expr:
+    return pl.col("at") + surface.window + GRACE

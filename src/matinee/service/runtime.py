@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import msgspec
 
 from matinee.decisions import Decider, Home
+from matinee.decisions.recent import Recent
 from matinee.errors import MatineeError
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Event
@@ -27,6 +28,9 @@ FOLLOW_SECONDS = 0.2
 
 BULK_SECONDS = 0.5
 """How often bulk imports and forgotten members are looked for."""
+
+OTHERS = 4
+"""How many versions besides the champions are kept in memory: for previews."""
 
 BULK_TABLES = ("events", "members", "titles", "windows")
 
@@ -45,6 +49,7 @@ class _Serving:
 
     surfaces: Mapping[str, Surface]
     champions: Mapping[str, Decider[Any]]
+    others: Recent[Decider[Any]] = field(default_factory=lambda: Recent(OTHERS))
 
 
 class Runtime:
@@ -56,13 +61,12 @@ class Runtime:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.members = Members(service.lake, service.settings.surfaces.titles.min_minutes)
         self._salt = service.salt()
-        self._marks = self._bulk_marks()
-        self._forgotten = tombstones(service.store)
-        self._generation = service.registry.generation()
+        self._marks, self._forgotten = self._bulk_marks(), tombstones(service.store)
+        self._generation, self._stale = service.registry.generation(), False
+        self.members = Members(service.lake, service.settings.surfaces.titles.min_minutes)
         self._serving = self._load()
-        self._others: dict[str, Decider[Any]] = {}
+        self._looked_for_bulk = time.monotonic()
         self._stop = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="follower", daemon=True)
         self._follower.start()
@@ -112,10 +116,13 @@ class Runtime:
 
     def decider(self, version: str) -> Decider[Any]:
         """The decider of any version; `MatineeError` where there is none."""
-        if version not in self._others:
-            surface = self.service.registry.get(version).surface
-            self._others[version] = self._decider(self._serving.surfaces[surface], version)
-        return self._others[version]
+        serving = self._serving
+        surface = self.service.registry.get(version).surface
+        if surface not in serving.surfaces:
+            raise UnknownSurfaceError(f"{version} decides on {surface}, which is not served here")
+        return serving.others.get(
+            version, lambda: self._decider(serving.surfaces[surface], version)
+        )
 
     def located(self, request: Request) -> Request:
         """The request with the member's own country where it names none."""
@@ -144,17 +151,25 @@ class Runtime:
         )
 
     def _follow(self) -> None:
-        looked_for_bulk = time.monotonic()
+        told = ""
         while not self._stop.wait(FOLLOW_SECONDS):
             try:
-                changed = bool(self.members.follow())
-                if time.monotonic() - looked_for_bulk >= BULK_SECONDS:
-                    looked_for_bulk = time.monotonic()
-                    changed |= self._tables_changed()
-                if changed or self._generation != self.service.registry.generation():
-                    self._reload()
-            except Exception:
-                log.exception("following the service failed and will be tried again")
+                self._catch_up()
+                told = ""
+            except Exception as failure:  # what is served goes on; it may be out of date
+                if str(failure) != told:
+                    log.exception("following the service failed and is tried again and again")
+                told = str(failure)
+
+    def _catch_up(self) -> None:
+        self._stale |= bool(self.members.follow())
+        if time.monotonic() - self._looked_for_bulk >= BULK_SECONDS:
+            self._stale |= self._tables_changed()
+            self._looked_for_bulk = time.monotonic()
+        generation = self.service.registry.generation()
+        if self._stale or self._generation != generation:
+            self._reload()
+            self._generation, self._stale = generation, False
 
     def _tables_changed(self) -> bool:
         """Whether rows came past the inbox, or members were forgotten; then all is read anew."""
@@ -170,8 +185,6 @@ class Runtime:
         return {name: tables[name].files.snapshot().appended for name in BULK_TABLES}
 
     def _reload(self) -> None:
-        self._generation = self.service.registry.generation()
         self.service.refresh()
-        self._others = {}
         self._serving = self._load()
         log.info("now serving %s", [d.version for d in self._serving.champions.values()])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -47,30 +49,44 @@ def split(
     """The interactions known at `as_of`, split by a protocol.
 
     Leave-one-out keeps members and titles of at least five events (5-core). A time split asks for
-    what came at or after `at`, by default for the last tenth of the log.
+    what came at or after `at`, by default for the last tenth of the log. The split's `data` says
+    when it was known and how many minutes count, so that it can be had again.
     """
+    as_of = as_of_past(as_of)
     minutes = service.settings.surfaces.titles.min_minutes
-    rows = interactions(service.lake, as_of or datetime.now(UTC), minutes)
+    rows = interactions(service.lake, as_of, minutes)
     if rows.is_empty():
         raise MatineeError(
             "there is nothing to evaluate on",
             why="no member has watched anything yet",
             next_step="matinee import SOURCE",
         )
-    try:
-        if protocol == "leave-one-out":
-            return evaluation.leave_one_out(_dense(rows))
+    with _told_plainly():
+        found = _split(rows, protocol, at)
+    known = {"as_of": as_of.isoformat(), "min_minutes": minutes}
+    return replace(found, data={**found.data, **known})
+
+
+def _split(rows: pl.DataFrame, protocol: Protocol, at: datetime | None) -> Split:
+    if protocol == "time-split":
         return evaluation.global_time_split(rows, at or _late(rows))
+    core = evaluation.five_core(rows, CORE)
+    if core.is_empty():  # a log this small has none: all of it is asked
+        return evaluation.leave_one_out(rows)
+    found = evaluation.leave_one_out(core)
+    return replace(found, protocol={**found.protocol, "core": CORE})
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    try:
+        yield
     except ValueError as impossible:
         raise MatineeError(
-            "the log is too small to evaluate on", why=str(impossible), next_step="import more"
+            "this log cannot be evaluated so",
+            why=str(impossible),
+            next_step="import more, or choose another --protocol or --at",
         ) from impossible
-
-
-def _dense(rows: pl.DataFrame) -> pl.DataFrame:
-    """The 5-core, or everything where a small log has none."""
-    core = evaluation.five_core(rows, CORE)
-    return rows if core.is_empty() else core
 
 
 def _late(rows: pl.DataFrame) -> datetime:
@@ -90,18 +106,22 @@ def evaluate(
     seed: int = 0,
 ) -> Report:
     """Rank with each model and save the report in the service folder."""
+    chosen = make_models(service, names)
     asked = split(service, protocol, as_of, at)
-    report = evaluation.evaluate(make_models(service, names), asked, holdout=holdout, seed=seed)
+    with _told_plainly():
+        report = evaluation.evaluate(chosen, asked, holdout=holdout, seed=seed)
     save_report(service, report)
     return report
 
 
-def best_on_validation(service: Service, names: Iterable[str] | None = None) -> str:
+def best_on_validation(
+    service: Service, names: Iterable[str] | None = None, *, as_of: datetime | None = None
+) -> str:
     """The model with the highest NDCG@10 on the validation targets; the test is not looked at."""
-    asked = split(service, "leave-one-out")
-    report = evaluation.evaluate(
-        make_models(service, names), asked, holdout="validation", resamples=2
-    )
+    chosen = make_models(service, names)
+    asked = split(service, "leave-one-out", as_of)
+    with _told_plainly():
+        report = evaluation.evaluate(chosen, asked, holdout="validation", resamples=2)
     return max(report.rows, key=lambda row: row.metrics["ndcg@10"].value).model
 
 
@@ -114,10 +134,10 @@ def train(
 ) -> list[Version]:
     """Fit models on everything known at `as_of` and register each with the service's policy.
 
-    The metrics of the latest evaluation of the same model go into its lineage, with where they
-    come from.
+    The metrics of the latest evaluation of the same model with the same settings go into its
+    lineage, with the report that they come from.
     """
-    as_of = as_of or datetime.now(UTC)
+    as_of = as_of_past(as_of)
     settings = service.settings
     data = training_set(service.lake, as_of, settings.surfaces.titles.min_minutes)
     policy = PlackettLuce(
@@ -133,7 +153,7 @@ def train(
             policy,
             data_as_of=as_of,
             settings=model.settings(),
-            metrics=_latest_metrics(service, model.name),
+            metrics=_latest_metrics(service, model),
             by=by,
             parent=champion.id if champion else None,
         )
@@ -144,6 +164,14 @@ def train(
 def aware(time: datetime) -> datetime:
     """The time with its zone: UTC where it names none."""
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def as_of_past(as_of: datetime | None) -> datetime:
+    """`as_of`, now by default. `MatineeError` for the future: nobody knows what will be known."""
+    now = datetime.now(UTC)
+    if as_of is not None and as_of > now:
+        raise MatineeError(f"{as_of:%Y-%m-%d %H:%M} lies in the future", next_step="leave it out")
+    return as_of or now
 
 
 def reports(service: Service, surface: str) -> list[Path]:
@@ -161,10 +189,11 @@ def save_report(service: Service, report: Report, surface: str = "titles") -> Pa
     return unfinished.replace(path)
 
 
-def _latest_metrics(service: Service, model: str) -> dict[str, Any]:
+def _latest_metrics(service: Service, model: Model) -> dict[str, Any]:
+    settings = json.loads(json.dumps(model.settings()))
     for path in reversed(reports(service, "titles")):
         report = json.loads(path.read_text(encoding="utf-8"))
         for row in report["rows"]:
-            if row["model"] == model:
+            if (row["model"], row["settings"]) == (model.name, settings):
                 return {"report": path.name, **{k: v["value"] for k, v in row["metrics"].items()}}
     return {}

@@ -158,14 +158,14 @@ class Surface(ABC):
     """One place where the service chooses.
 
     `unit` names whose draw it is and whose decisions hang together ("member"); `reward_range`
-    bounds the reward of one position; `window` is how long after a decision an event may still
-    count for it.
+    bounds the reward of one position; `window`, of the class or of one surface, is how long after
+    a decision an event may still count for it.
     """
 
     name: ClassVar[str]
     unit: ClassVar[str]
     reward_range: ClassVar[tuple[float, float]]
-    window: ClassVar[timedelta]
+    window: timedelta
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -40,13 +40,18 @@ class Titles(Surface):
     name: ClassVar[str] = "titles"
     unit: ClassVar[str] = "member"
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    window: ClassVar[timedelta] = timedelta(days=7)
 
     def __init__(
-        self, catalogue: Iterable[Title], windows: Iterable[Window] = (), *, minutes: float = 5.0
+        self,
+        catalogue: Iterable[Title],
+        windows: Iterable[Window] = (),
+        *,
+        minutes: float = 5.0,
+        window: timedelta = timedelta(hours=24),
     ) -> None:
         self.catalogue = {title.title_id: title for title in catalogue}
         self.minutes = minutes
+        self.window = window
         self._all = Candidates.of(self.catalogue)
         self._availability = Availability(windows)
         self._boundaries = lru_cache(maxsize=KEPT)(self._availability.boundaries)

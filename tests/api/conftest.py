@@ -1,0 +1,116 @@
+"""A small trained service, and servers on copies of it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from api_service import Client, Server, eventually
+
+from matinee.api.app import Api
+from matinee.api.guard import Limits
+from matinee.service import training
+from matinee.service.folder import Service
+from matinee.service.runtime import Runtime
+from matinee.world import Settings, World
+
+
+def fill(service: Service) -> None:
+    start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    world = World(Settings(members=200, titles=120, days=8, start=start - timedelta(days=9)))
+    for table, records in (("members", world.members()), ("titles", world.titles())):
+        columns = service.lake.tables[table].schema.columns
+        rows = [[getattr(record, name) for name in columns] for record in records]
+        frame = pl.DataFrame(rows, schema=columns, orient="row")
+        service.lake.append(table, frame, source="world")
+    for day in world.days():
+        service.lake.append("events", day.events, source="world")
+    trained = training.train(service, ["popularity", "ease"], by="test")
+    service.registry.promote("titles", trained[1].id, "test", "for the tests")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """A service folder that is only copied."""
+    folder = tmp_path_factory.mktemp("made") / "shows"
+    with Service.create(folder) as service:
+        fill(service)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A service folder of the test's own: 200 members, 120 titles, EASE as champion."""
+    return Path(shutil.copytree(made, tmp_path / "shows"))
+
+
+@pytest.fixture
+def service(folder: Path):
+    with Service.open(folder) as opened:
+        yield opened
+
+
+@pytest.fixture
+def member(service: Service) -> str:
+    return service.lake.current("members")["member_id"][0]
+
+
+@pytest.fixture
+def client_of():
+    """Make a client of an API in this process."""
+    opened = []
+
+    def make(service: Service, max_batch: int = 5_000, **limits) -> Client:
+        runtime = Runtime(service)
+        api = Api(runtime, Limits(**limits), max_batch)
+        opened.append((Client(api), runtime))
+        return opened[-1][0]
+
+    yield make
+    for client, runtime in opened:
+        client.close()
+        runtime.close()
+
+
+@pytest.fixture
+def client(service: Service, client_of) -> Client:
+    return client_of(service)
+
+
+@pytest.fixture
+def serve(tmp_path: Path, monkeypatch):
+    """Start servers; all are ended after the test."""
+    monkeypatch.delenv("MATINEE_TOKEN", raising=False)
+    servers = []
+
+    def start(folder: Path, *options: str, work: bool = False, code: str = "", **env) -> Server:
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        program = ["-m", "matinee"]
+        if code:
+            program = ["-c", f"{code}\nfrom matinee.cli import main\nmain()"]
+        log = tmp_path / f"server-{len(servers)}.log"
+        command = [sys.executable, *program, "serve", "--service", str(folder), "--port", "0"]
+        with log.open("w") as stderr:
+            process = subprocess.Popen(
+                [*command, *([] if work else ["--no-work"]), *options],
+                stderr=stderr,
+                stdout=stderr,
+            )
+        server = Server(process, 0, log)
+        servers.append(server)
+        eventually(lambda: "http://" in log.read_text() or process.poll() is not None)
+        found = re.search(r"http://[^/]*:(\d+)/", log.read_text())
+        assert found, log.read_text()
+        server.port = int(found[1])
+        assert server.ask("GET", "/healthz")[0] == 200
+        return server
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.stop()
