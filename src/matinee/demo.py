@@ -149,13 +149,17 @@ def _tell_truth(service: Service, world: World) -> None:
     at = _yesterday()
     members = [member.member_id for member in world.members()][:400]
     with Runtime(service) as runtime:
-        policies = {"logging policy": world.logging(), "chance": world.uniform()}
+        policies = {"chance": world.uniform(), "the policy that wrote the log": world.logging()}
         for version in service.registry.versions("titles"):
-            policies[version.model] = _slates(runtime.decider(version.id), at)
-        say(f"True plays per decision ({len(members)} members, known because it is simulated):")
-        for name, policy in {**policies, "the best possible": world.oracle(at)}.items():
+            policies[f"{version.id} ({version.model})"] = _slates(runtime.decider(version.id), at)
+        policies["the best possible"] = world.oracle(at)
+        say(
+            f"True plays per decision of {world.settings.slots} titles, over {len(members)} members"
+        )
+        say("(known only because this service is simulated):")
+        for name, policy in policies.items():
             value, error = world.value(policy, at, members, draws=2)
-            say(f"  {name:18} {value:.3f}  (standard error {error:.3f})")
+            say(f"  {name:30} {value:.3f}  (standard error {error:.3f})")
 
 
 def _slates(decider: Decider[Any], at: datetime) -> Any:

@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from matinee.service.leases import Leases
+from matinee.service.outcomes import Unmatched
 from matinee.service.runtime import Runtime
 
 
@@ -18,6 +19,7 @@ class ServiceGauges(Collector):
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._leases = Leases(runtime.service.store)
+        self._unmatched = Unmatched(runtime.service.store)
 
     def describe(self) -> list[GaugeMetricFamily]:
         """Nothing: registering must not open the tables."""
@@ -28,6 +30,11 @@ class ServiceGauges(Collector):
         yield from self._jobs()
         yield GaugeMetricFamily(
             "matinee_members", "Members with a history", value=len(self._runtime.members)
+        )
+        yield GaugeMetricFamily(
+            "matinee_unmatched_events",
+            "Events that name a decision which their member never got; they are never credited",
+            value=self._unmatched.count(),
         )
         champions = GaugeMetricFamily(
             "matinee_champion", "1 for the version that decides", labels=["surface", "version"]
