@@ -1,45 +1,18 @@
-"""A small trained service, and servers on copies of it."""
+"""Servers on copies of a small trained service."""
 
 import re
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import polars as pl
 import pytest
 from api_service import Client, Server, eventually
 
 from matinee.api.app import Api
 from matinee.api.guard import Limits
-from matinee.service import training
 from matinee.service.folder import Service
 from matinee.service.runtime import Runtime
-from matinee.world import Settings, World
-
-
-def fill(service: Service) -> None:
-    start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    world = World(Settings(members=200, titles=120, days=8, start=start - timedelta(days=9)))
-    for table, records in (("members", world.members()), ("titles", world.titles())):
-        columns = service.lake.tables[table].schema.columns
-        rows = [[getattr(record, name) for name in columns] for record in records]
-        frame = pl.DataFrame(rows, schema=columns, orient="row")
-        service.lake.append(table, frame, source="world")
-    for day in world.days():
-        service.lake.append("events", day.events, source="world")
-    trained = training.train(service, ["popularity", "ease"], by="test")
-    service.registry.promote("titles", trained[1].id, "test", "for the tests")
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory) -> Path:
-    """A service folder that is only copied."""
-    folder = tmp_path_factory.mktemp("made") / "shows"
-    with Service.create(folder) as service:
-        fill(service)
-    return folder
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from matinee.lake.files import Files, flush_file, flush_folder, locked
 from matinee.lake.inbox import Inbox, Receipt
 from matinee.lake.quarantine import Quarantine
 from matinee.lake.repair import Repaired, discard_torn, repair
-from matinee.lake.schemas import SCHEMAS, TABLE_OF
+from matinee.lake.schemas import SCHEMAS, TABLE_OF, TIME
 from matinee.lake.table import Table, collect
 from matinee.lake.validate import problem, split
 
@@ -211,7 +211,8 @@ class Lake:
 
     def summary(self) -> pl.DataFrame:
         """One row a table: rows, members, first and last time, unsealed rows, files, bytes."""
-        return pl.DataFrame([_summary(table) for table in self.tables.values()])
+        facts = [_summary(table) for table in self.tables.values()]
+        return pl.DataFrame(facts, schema_overrides={"first": TIME, "last": TIME})
 
 
 def _forget(table: Table, member_id: str) -> int:

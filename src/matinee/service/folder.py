@@ -51,7 +51,8 @@ class Service:
             )
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            Lake.create(folder / "lake", Settings().lake.buckets).close()
+            buckets = changed.get("lake.buckets", Settings().lake.buckets)
+            Lake.create(folder / "lake", buckets).close()
             (folder / FILE).write_text(written(changed), encoding="utf-8")
         except OSError as error:
             raise MatineeError(
@@ -67,9 +68,9 @@ class Service:
         return (folder / FILE).is_file()
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: Path | str) -> Self:
         """Open a folder that `create` made; raises `MatineeError` where it is no service."""
-        folder = folder.resolve()
+        folder = Path(folder).resolve()
         if not cls.stands_in(folder):
             raise MatineeError(
                 f"{folder} is not a service folder",

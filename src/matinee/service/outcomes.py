@@ -104,7 +104,8 @@ def _close(
             is_due = _closes(surface) <= now
             still_open = asked.filter(~is_due)["seq"].to_numpy()
             first_open = int(still_open.min(initial=first_open))
-            held.append(_outcomes(surface, asked.filter(is_due), theirs))
+            if (due := asked.filter(is_due)).height:
+                held.append(_outcomes(surface, due, theirs))
         if sum(frame.height for frame in held) >= HELD_ROWS:
             written += _write(service, held)
             held = []
@@ -138,8 +139,9 @@ def _outcomes(surface: Surface, due: pl.DataFrame, events: Bucket) -> pl.DataFra
 
 
 def _write(service: Service, frames: Sequence[pl.DataFrame]) -> int:
-    rows = [frame for frame in frames if frame.height]
-    return service.lake.append("outcomes", pl.concat(rows), source="outcomes").rows if rows else 0
+    if not frames:
+        return 0
+    return service.lake.append("outcomes", pl.concat(frames), source="outcomes").rows
 
 
 def _count_unmatched(
