@@ -129,15 +129,19 @@ def working(service: Service) -> Iterator[None]:
 @contextmanager
 def answering(service: Service, listener: socket.socket, processes: int) -> Iterator[None]:
     """More processes beside the block that answer on the same socket."""
+    if not processes:
+        yield
+        return
     handle = os.dup(listener.fileno())
-    try:
-        with ExitStack() as stack:
-            for _ in range(processes):
-                command = _command("serve", service, "--fd", str(handle))
-                stack.enter_context(_beside(command, [handle]))
+    command = _command("serve", service, "--fd", str(handle))
+    with ExitStack() as stack:
+        stops = [stack.enter_context(_beside(command, [handle])) for _ in range(processes)]
+        stack.callback(os.close, handle)  # before they end, or who calls late is never refused
+        try:
             yield
-    finally:
-        os.close(handle)
+        finally:
+            for stop in stops:
+                stop.set()
 
 
 def _command(name: str, service: Service, *options: str) -> list[str]:
@@ -146,8 +150,8 @@ def _command(name: str, service: Service, *options: str) -> list[str]:
 
 
 @contextmanager
-def _beside(command: Sequence[str], handles: Collection[int] = ()) -> Iterator[None]:
-    """A process beside the block, begun anew if it dies, ended with it.
+def _beside(command: Sequence[str], handles: Collection[int] = ()) -> Iterator[threading.Event]:
+    """A process beside the block, begun anew if it dies, ended with it or by the event.
 
     It ends by itself when this process dies: its standard input closes.
     """
@@ -155,7 +159,7 @@ def _beside(command: Sequence[str], handles: Collection[int] = ()) -> Iterator[N
     keeper = threading.Thread(target=_keep, args=(command, handles, stop), daemon=True)
     keeper.start()
     try:
-        yield
+        yield stop
     finally:
         stop.set()
         keeper.join()

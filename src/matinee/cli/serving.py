@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -153,7 +154,7 @@ def demo(
     if serve_it:
         serve(port=port, service=made.folder)
     else:
-        say(f"next: matinee serve --service {made.folder}")
+        say(f"next: matinee serve --service {quote(str(made.folder))}")
 
 
 def _log_to_stderr() -> None:

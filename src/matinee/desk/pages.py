@@ -68,15 +68,16 @@ class Desk:
         for member in self.runtime.members.recent(SHOWN_MEMBERS):
             watched = len(self.runtime.members.history(member).titles)
             country = self.runtime.members.country(member)
-            detail = f"{watched} titles watched" + (f", {country}" if country else "")
+            titles = "1 title" if watched == 1 else f"{watched:,} titles"
+            detail = f"{titles} watched" + (f", {country}" if country else "")
             members.append({"id": member, "detail": detail})
         report = latest_report(self.runtime.service, "titles")
         return self._page("index.html", members=members, report=report)
 
     def _home(self, member: str, policy: str | None) -> Response:
         try:
-            return self._shown_home(msgspec.convert(member, MemberId), policy)
-        except (MatineeError, msgspec.ValidationError) as error:
+            return self._shown_home(_member_id(member), policy)
+        except MatineeError as error:
             status = 503 if isinstance(error, NoChampionError) else 404
             return self._page("problem.html", status, error=error)
 
@@ -117,6 +118,17 @@ class Desk:
             status,
             {"content-security-policy": CSP, "x-content-type-options": "nosniff"},
         )
+
+
+def _member_id(text: str) -> str:
+    try:
+        return msgspec.convert(text, MemberId)
+    except msgspec.ValidationError:
+        raise MatineeError(
+            "this cannot be a member's id",
+            why="an id has 1 to 200 characters and no @: it is never an e-mail address",
+            next_step="type the id as it stands in the events",
+        ) from None
 
 
 def _row(row: HomeRow, titles: Titles) -> dict[str, Any]:

@@ -69,13 +69,15 @@ class Event(
     42.0
     """
 
-    event_id: Id
+    event_id: Annotated[
+        Id, Meta(description="the report's own id: the same again of one member is dropped")
+    ]
     member_id: MemberId
     kind: Kind
-    ts: Time
-    title_id: Id | None = None
+    ts: Annotated[Time, Meta(description="when it happened")]
+    title_id: Annotated[Id, Meta(description="the title that it is about")] | None = None
     value: float | None = None
-    decision_id: Id | None = None
+    decision_id: Annotated[Id, Meta(description="the decision that it answers to")] | None = None
     position: Annotated[int, Meta(ge=0, le=10_000, description="0 is the first slot")] | None = None
     country: Country | None = None
     device: Device | None = None
@@ -88,7 +90,7 @@ class Member(
 
     member_id: MemberId
     country: Country | None = None
-    joined_at: Time | None = None
+    joined_at: Annotated[Time, Meta(description="when the member joined")] | None = None
 
 
 class Title(
@@ -97,12 +99,16 @@ class Title(
     """A film or a series in the catalogue; the latest row known at a time counts."""
 
     title_id: Id
-    name: Annotated[str, Meta(min_length=1, max_length=500)]
-    year: Annotated[int, Meta(ge=1870, le=2200)] | None = None
-    genres: list[str] = msgspec.field(default_factory=list)
-    cast: list[str] = msgspec.field(default_factory=list)
-    synopsis: str | None = None
-    runtime_minutes: Annotated[float, Meta(gt=0, le=100_000)] | None = None
+    name: Annotated[str, Meta(description="as members see it", min_length=1, max_length=500)]
+    year: Annotated[int, Meta(description="year of release", ge=1870, le=2200)] | None = None
+    genres: Annotated[list[str], Meta(description="genres, the main one first")] = msgspec.field(
+        default_factory=list
+    )
+    cast: Annotated[list[str], Meta(description="actors, by billing")] = msgspec.field(
+        default_factory=list
+    )
+    synopsis: Annotated[str, Meta(description="what it is about")] | None = None
+    runtime_minutes: Annotated[float, Meta(description="minutes", gt=0, le=100_000)] | None = None
 
 
 class Window(
@@ -110,12 +116,12 @@ class Window(
 ):
     """When a title may be shown in a country. A title without any window is always available."""
 
-    title_id: Id
+    title_id: Annotated[Id, Meta(description="the title that may be shown")]
     country: Annotated[
         str, Meta(pattern=r"^([A-Z]{2}|\*)$", description="'*' is every country")
     ] = "*"
-    starts_at: Time | None = None
-    ends_at: Time | None = None
+    starts_at: Annotated[Time, Meta(description="from then on; empty: always was")] | None = None
+    ends_at: Annotated[Time, Meta(description="no longer from then on; empty: stays")] | None = None
 
 
 class Masked(msgspec.Struct, frozen=True):
@@ -139,45 +145,56 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     one entry, the probability of the whole list.
     """
 
-    decision_id: Id
-    request_id: Id
-    surface: Id
+    decision_id: Annotated[Id, Meta(description="made from surface, member, request and row")]
+    request_id: Annotated[Id, Meta(description="the app's id of its request")]
+    surface: Annotated[Id, Meta(description="where it was decided")]
     member_id: MemberId
-    at: Time
-    policy: Id
-    actions: list[str]
-    propensities: list[Probability]
+    at: Annotated[Time, Meta(description="when it was decided")]
+    policy: Annotated[Id, Meta(description="the version that decided, such as titles@3")]
+    actions: Annotated[list[str], Meta(description="what was chosen, in order of slot")]
+    propensities: Annotated[
+        list[Probability], Meta(description="the probability of each action, 0 to 1")
+    ]
     propensity_kind: Literal["conditional", "marginal", "joint"]
-    eligible: str
-    removed: list[Index]
-    segment: list[Index]
-    scores: list[float]
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)]
-    row: str | None = None
-    arm: str | None = None
-    context: dict[str, Any] = {}
-    context_hash: str = ""
-    masks: list[Masked] = []
+    eligible: Annotated[str, Meta(description="content hash of the eligible set")]
+    removed: Annotated[
+        list[Index], Meta(description="positions in the eligible set that masks took away")
+    ]
+    segment: Annotated[
+        list[Index], Meta(description="positions in the eligible set that the draw was made from")
+    ]
+    scores: Annotated[list[float], Meta(description="logits of the segment")]
+    seed: Annotated[int, Meta(description="of the draw", ge=0, le=2**63 - 1)]
+    row: Annotated[str, Meta(description="the row of a page")] | None = None
+    arm: Annotated[str, Meta(description="the arm of an experiment")] | None = None
+    context: Annotated[dict[str, Any], Meta(description="what was known, as JSON")] = {}
+    context_hash: Annotated[str, Meta(description="BLAKE2b of the context")] = ""
+    masks: Annotated[
+        list[Masked], Meta(description="what was taken away, why and how many, as JSON")
+    ] = []
 
 
 class Eligible(msgspec.Struct, frozen=True, kw_only=True):
     """A set of candidates stored once under its content hash, in ascending order of id."""
 
-    eligible: str
-    candidates: list[str]
+    eligible: Annotated[str, Meta(description="content hash of the set")]
+    candidates: Annotated[list[str], Meta(description="ids, ascending")]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one position of one decision, once its attribution window has closed."""
 
-    decision_id: Id
+    decision_id: Annotated[Id, Meta(description="the decision")]
     member_id: MemberId
-    surface: Id
-    position: Index
-    action: str
-    reward: float
-    decided_at: Time
-    closed_at: Time
+    surface: Annotated[Id, Meta(description="where it was decided")]
+    position: Annotated[Index, Meta(description="the slot, from 0")]
+    action: Annotated[str, Meta(description="what stood in the slot")]
+    reward: Annotated[
+        float,
+        Meta(description="in the surface's reward range; titles: 1 for a play that counts, else 0"),
+    ]
+    decided_at: Annotated[Time, Meta(description="when it was decided")]
+    closed_at: Annotated[Time, Meta(description="when the window and the grace after it ended")]
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

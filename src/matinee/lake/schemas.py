@@ -127,7 +127,7 @@ class Schema:
     def units(self) -> dict[str, str]:
         """What each column means, in words."""
         described = {
-            name: "; ".join(meta.description for meta in metas if meta.description)
+            name: next((meta.description for meta in reversed(metas) if meta.description), "")
             for name, metas in self.constraints.items()
         }
         if self.name == "events":
