@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
 from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,22 @@ from matinee.lake.lake import Lake
 from matinee.lake.records import Event, micros
 from matinee.lake.rows import Row, decode_record
 from matinee.surfaces import History
+
+
+@dataclass(slots=True)
+class _Fresh:
+    """What a member with new events watched, by title; put in order when it is asked for."""
+
+    watched: dict[str, int]
+    generation: int
+    ordered: History | None = None
+
+    def history(self) -> History:
+        if self.ordered is None:
+            pairs = sorted(self.watched.items(), key=itemgetter(1))
+            titles, times = zip(*pairs, strict=True)
+            self.ordered = History(titles, times, self.generation)
+        return self.ordered
 
 
 class Members:
@@ -53,7 +70,7 @@ class Members:
                 )
             }
             self._countries: dict[str, str | None] = dict(countries.iter_rows())
-            self._fresh: dict[str, History] = {}
+            self._fresh: dict[str, _Fresh] = {}
             self._loaded = generation
             self._apply_rows(self._lake.inbox.rows(after=followed, until=generation))
             self._followed = generation
@@ -93,16 +110,11 @@ class Members:
             return
         at = micros(event.ts)
         with self._lock:
-            history = self._history(event.member_id)
-            watched = dict(zip(history.titles, history.times, strict=True))
-            if watched.get(event.title_id, -1) >= at:
-                return
-            watched.pop(event.title_id, None)
-            titles, times = list(watched), list(watched.values())
-            place = bisect_right(times, at)
-            titles.insert(place, event.title_id)
-            times.insert(place, at)
-            self._fresh[event.member_id] = History(tuple(titles), tuple(times), seq)
+            watched = self._watched(event.member_id)
+            if watched.get(event.title_id, -1) < at:
+                watched.pop(event.title_id, None)  # among equal times the latest to come is last
+                watched[event.title_id] = at
+                self._fresh[event.member_id] = _Fresh(watched, seq)
 
     def follow(self) -> set[str]:
         """Apply rows written since the last call; the other tables that have new rows, by name."""
@@ -123,9 +135,15 @@ class Members:
             elif row.table == "members":
                 self._countries[row.values["member_id"]] = row.values.get("country")
 
+    def _watched(self, member_id: str) -> dict[str, int]:
+        if member_id in self._fresh:
+            return self._fresh[member_id].watched
+        history = self._history(member_id)
+        return dict(zip(history.titles, history.times, strict=True))
+
     def _history(self, member_id: str) -> History:
         if member_id in self._fresh:
-            return self._fresh[member_id]
+            return self._fresh[member_id].history()
         if member_id not in self._span:
             return History()
         start, stop = self._span[member_id]

@@ -1,0 +1,179 @@
+"""Commands of models and versions, and what they say when something is not right."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from matinee.cli import run
+from matinee.lake.records import Event
+from matinee.service import training
+from matinee.service.folder import Service
+
+
+@pytest.fixture
+def shows(made: Path, tmp_path: Path, monkeypatch) -> Path:
+    """A copy of the small service, titles@2 its champion, named by the environment."""
+    folder = Path(shutil.copytree(made, tmp_path / "shows"))
+    monkeypatch.setenv("MATINEE_SERVICE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch, capsys) -> Path:
+    folder = tmp_path / "empty"
+    assert run(["init", str(folder)]) == 0
+    monkeypatch.setenv("MATINEE_SERVICE", str(folder))
+    capsys.readouterr()
+    return folder
+
+
+def table(text: str) -> list[dict[str, str]]:
+    """The first table printed."""
+    head, *lines = [line.split("\t") for line in text.splitlines() if "\t" in line]
+    return [dict(zip(head, line, strict=True)) for line in lines if len(line) == len(head)]
+
+
+def test_train_lists_the_new_versions(shows, capsys):
+    assert run(["train", "titles", "--model", "ease", "--model", "popularity"]) == 0
+    printed = capsys.readouterr()
+    rows = table(printed.out)
+    assert [(row["version"], row["model"]) for row in rows] == [
+        ("titles@3", "ease"),
+        ("titles@4", "popularity"),
+    ]
+    assert "matinee promote titles@4" in printed.err
+    with Service.open(shows) as service:
+        assert service.registry.alias("titles", "champion").id == "titles@2"
+
+
+def test_train_as_of_an_earlier_time(shows):
+    with Service.open(shows) as service:
+        newest = service.lake.scan("events").select("known_at").max().collect().item()
+    at = f"{newest:%Y-%m-%dT%H:%M:%S}"
+    assert run(["train", "titles", "--model", "popularity", "--as-of", at]) == 0
+    with Service.open(shows) as service:
+        assert f"{service.registry.versions('titles')[-1].data_as_of:%Y-%m-%dT%H:%M:%S}" == at
+
+
+def test_evaluate_prints_the_table_and_says_where_it_is_kept(shows, capsys):
+    assert run(["evaluate", "titles", "--model", "ease", "--protocol", "time-split"]) == 0
+    printed = capsys.readouterr()
+    for word in ("popularity", "ease", "ndcg", "global_time_split"):
+        assert word in printed.out
+    with Service.open(shows) as service:
+        assert f"saved in {training.reports(service, 'titles')[-1]}" in printed.err
+
+
+def test_promote_roll_back_and_who_did_it(shows, capsys):
+    assert run(["promote", "titles@1", "--by", "ann", "--reason", "a look"]) == 0
+    assert run(["roll-back", "titles", "--by", "bob", "--reason", "fewer plays"]) == 0
+    said = capsys.readouterr().err
+    assert "titles@1 is the champion of titles" in said
+    assert "titles@2 is the champion of titles again" in said
+    assert run(["versions", "titles"]) == 0
+    printed = capsys.readouterr().out
+    aliases = {row["version"]: row["alias"] for row in table(printed)}
+    assert aliases == {"titles@1": "", "titles@2": "champion"}
+    done = [line.split("\t")[1:] for line in printed.splitlines()[-2:]]
+    assert done == [
+        ["ann", "promote", "titles@2", "titles@1", "a look"],
+        ["bob", "roll_back", "titles@1", "titles@2", "fewer plays"],
+    ]
+
+
+def test_work_once_runs_every_job(shows, capsys):
+    with Service.open(shows) as service:
+        one = service.lake.scan("events").filter(kind="play").head(1).collect().to_dicts()[0]
+        play = {name: one[name] for name in ("kind", "ts", "title_id", "value")}
+        service.lake.put([Event(event_id="x", member_id="m", decision_id="none", **play)])
+    assert run(["work", "--once"]) == 0
+    did = {row["job"]: row["did"] for row in table(capsys.readouterr().out)}
+    assert did.keys() == {"repair", "seal", "outcomes", "compact", "expire"}
+    assert did["seal"] == "1 events"
+    assert "events without a decision" in did["outcomes"]
+    assert not any("failed" in what for what in did.values())
+
+
+def test_repair_says_what_is_whole_and_what_it_rebuilt(shows, capsys):
+    assert run(["repair"]) == 0
+    assert "Every file is whole." in capsys.readouterr().err
+    torn = next(iter((shows / "lake" / "tables" / "events").glob("bucket=*/*.parquet")))
+    torn.write_bytes(torn.read_bytes()[:-100])
+    assert run(["repair"]) == 0
+    printed = capsys.readouterr()
+    assert [row["table"] for row in table(printed.out)] == ["events"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "titles"],
+        ["evaluate", "titles"],
+        ["versions", "titles"],
+        ["promote", "titles@1"],
+        ["roll-back", "titles"],
+        ["work", "--once"],
+        ["serve"],
+        ["import", "x"],
+        ["tables"],
+        ["quarantine"],
+        ["repair"],
+        ["forget", "m", "--yes"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_where_there_is_no_service(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.delenv("MATINEE_SERVICE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert run(command) == 1
+    said = capsys.readouterr().err
+    assert "is not a service folder" in said
+    assert f"next: matinee init {tmp_path}" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "told", "then"),
+    [
+        ("train titles", "nothing to learn from", "matinee import"),
+        ("evaluate titles", "nothing to evaluate on", "matinee import"),
+        ("versions titles", "no versions yet", "matinee train titles"),
+        ("promote titles@1", "there is no version titles@1", "matinee versions"),
+        ("roll-back titles", "cannot be rolled back", "matinee promote"),
+    ],
+)
+def test_where_there_is_nothing_yet(empty, capsys, command, told, then):
+    assert run(command.split()) == 1
+    said = capsys.readouterr().err
+    assert told in said
+    assert f"next: {then}" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("promote titles@2", "titles@2 is the champion already"),
+        ("promote titles@99", "there is no version titles@99"),
+        ("promote ../../etc@1", "is not a version"),
+        ("promote titles", "is not a version"),
+        ("train titles --model nope", "nope"),
+        ("evaluate titles --model nope", "nope"),
+        ("train titles --as-of 2099-01-01", "lies in the future"),
+        ("train titles --as-of 1999-01-01", "nothing to learn from"),
+        ("evaluate titles --protocol time-split --at 1999-01-01", "cannot be evaluated so"),
+        ("roll-back titles", "there was no champion before this one"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_why(shows, capsys, command, told):
+    assert run(command.split()) == 1
+    assert told in capsys.readouterr().err
+    with Service.open(shows) as service:
+        assert len(service.registry.versions("titles")) == 2
+        assert service.registry.alias("titles", "champion").id == "titles@2"
+
+
+@pytest.mark.parametrize("command", ["train nowhere", "evaluate", "frobnicate", "train titles --x"])
+def test_a_command_given_wrong_ends_with_two(shows, capsys, command):
+    assert run(command.split()) == 2
+    assert "error" in capsys.readouterr().err

@@ -1,0 +1,88 @@
+"""What the pages say, whatever the service is like."""
+
+import asyncio
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from matinee.desk.pages import pages
+from matinee.lake.records import Event, Window
+from matinee.service.folder import Service
+from matinee.service.runtime import Runtime
+
+
+async def ask(app: Starlette, path: str) -> httpx.Response:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        return await client.get(path)
+
+
+@pytest.fixture
+def look():
+    """Look at a path of a service: status and HTML."""
+
+    def at(service: Service, path: str) -> tuple[int, str]:
+        with service, Runtime(service) as runtime:
+            answer = asyncio.run(ask(Starlette(routes=pages(runtime)), path))
+        return answer.status_code, answer.text
+
+    return at
+
+
+@pytest.fixture
+def service(made, tmp_path) -> Service:
+    return Service.open(shutil.copytree(made, tmp_path / "shows"))
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_an_invented_service_is_called_so_on_every_page(made, tmp_path, look, simulated):
+    folder = shutil.copytree(made, tmp_path / "shows")
+    toml = folder / "matinee.toml"
+    value = str(simulated).lower()
+    toml.write_text(toml.read_text().replace("#simulated = false", f"simulated = {value}"))
+    for path in ("/", "/home?member=m00042", "/home?member=a@b"):
+        _, html = look(Service.open(folder), path)
+        assert ("Simulated service" in html) == simulated
+
+
+def test_an_address_is_no_id(service, look):
+    status, html = look(service, "/home?member=ann@example.org")
+    assert status == 404
+    assert "no @: it is never an e-mail address" in html
+
+
+def test_an_id_is_never_markup(service, look):
+    status, html = look(
+        service, "/home?member=%22%3E%3Cscript%3Ealert(1)%3C/script%3E'%F0%9F%8E%AC"
+    )
+    assert status == 200
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;&#39;🎬" in html
+
+
+def test_a_service_without_a_champion_says_what_to_type(tmp_path, look):
+    status, html = look(Service.create(tmp_path / "new"), "/home?member=m")
+    assert status == 503
+    assert "matinee train titles" in html
+    status, html = look(Service.open(tmp_path / "new"), "/")
+    assert status == 200
+    assert "matinee import SOURCE" in html
+
+
+def test_a_page_without_titles_says_so(service, look):
+    ended = datetime.now(UTC) - timedelta(days=1)
+    ids = service.lake.current("titles")["title_id"]
+    service.lake.put([Window(title_id=title, ends_at=ended) for title in ids])
+    status, html = look(service, "/home?member=m00042")
+    assert status == 200
+    assert "No title can be shown to this member now" in html
+
+
+def test_one_title_is_one_title(service, look):
+    now = datetime.now(UTC)
+    play = Event(event_id="e", member_id="new", kind="play", title_id="x", value=60.0, ts=now)
+    service.lake.put([play])
+    assert "1 title watched" in look(service, "/")[1]
