@@ -8,6 +8,7 @@ import ipaddress
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -69,6 +70,19 @@ class Metrics:
         self.events = Counter(
             "matinee_events", "Events by what became of them", ["fate"], registry=self.registry
         )
+        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+
+    def answered(self, endpoint: str, status: int, seconds: float) -> None:
+        """Count one answer."""
+        key = (endpoint, status)
+        if key not in self._children:
+            self._children[key] = (
+                self.requests.labels(endpoint, str(status)),
+                self.seconds.labels(endpoint),
+            )
+        counter, histogram = self._children[key]
+        counter.inc()
+        histogram.observe(seconds)
 
 
 class Guard:
@@ -97,8 +111,7 @@ class Guard:
             await self._serve(scope, receive, answer)
         finally:
             endpoint = getattr(scope.get("endpoint"), "__name__", "none")
-            self.metrics.requests.labels(endpoint, str(answer.status)).inc()
-            self.metrics.seconds.labels(endpoint).observe(time.perf_counter() - began)
+            self.metrics.answered(endpoint, answer.status, time.perf_counter() - began)
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         if scope["path"] in HEALTH:
@@ -207,6 +220,7 @@ def _from_elsewhere(scope: Scope) -> bool:
     return not _is_address(host) or (origin != "" and origin.partition("://")[2] != host)
 
 
+@lru_cache(maxsize=1_024)
 def _is_address(host: str) -> bool:
     """Whether a Host header is localhost or an IP address: no name server can answer for those."""
     name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import logging
 import os
@@ -27,6 +28,8 @@ from matinee.service.runtime import Runtime
 log = logging.getLogger("matinee.serve")
 
 BACKLOG = 2048
+GC_THRESHOLD = (20_000, 50, 100)
+"""What is cached holds no cycles: collecting seldom costs little memory and saves long pauses."""
 FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
 """Seconds before a process that died is begun anew: doubled each time, until one has lived long."""
 LIFELINE = "--while-stdin-is-open"
@@ -85,8 +88,16 @@ def listen(host: str, port: int, tokens: Collection[str]) -> socket.socket:
 def run(service: Service, listener: socket.socket, tokens: Collection[str]) -> None:
     """Answer on `listener` until SIGTERM or SIGINT, then finish what is under way."""
     with closing(Runtime(service)) as runtime:
+        _settle_memory()
         api = Api(runtime, limits(service, tokens), service.settings.server.max_batch)
         _Server(api, service.settings.server.timeout.seconds).run(sockets=[listener])
+
+
+def _settle_memory() -> None:
+    """Keep the collector from walking the histories and models again and again while it answers."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
 
 
 class _Server(uvicorn.Server):

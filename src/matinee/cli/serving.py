@@ -23,7 +23,7 @@ from matinee.console import say, show
 from matinee.service.folder import Service
 from matinee.service.jobs import Worker
 
-NICENESS = 5
+NICENESS = 19
 """Jobs give way to answers."""
 
 Hidden = Parameter(show=False)

@@ -20,6 +20,7 @@ from matinee.lake.inbox import Inbox, Receipt
 from matinee.lake.quarantine import Quarantine
 from matinee.lake.repair import Repaired, discard_torn, repair
 from matinee.lake.schemas import SCHEMAS, TABLE_OF, TIME
+from matinee.lake.sqlite import checkpoint
 from matinee.lake.table import Table, collect
 from matinee.lake.validate import problem, split
 
@@ -169,6 +170,7 @@ class Lake:
         for name, table in self.tables.items():
             while rows := table.seal():
                 moved[name] += rows
+        checkpoint(self.inbox.path)
         return moved
 
     def compact(self, *, least: int = 8) -> int:

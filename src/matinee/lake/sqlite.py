@@ -9,6 +9,11 @@ from pathlib import Path
 
 from matinee.errors import MatineeError
 
+LOG_PAGES = 16_384
+"""Pages (64 MiB) of write-ahead log at which a commit stops to copy them into the file. The sealer
+does it long before, in its own process, so that no answer waits for it.
+"""
+
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open the file in WAL mode; a commit is on the disk when it returns.
@@ -28,7 +33,17 @@ def connect(path: Path) -> sqlite3.Connection:
         ) from error
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA secure_delete=ON")
+    connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
     return connection
+
+
+def checkpoint(path: Path) -> None:
+    """Copy what can be copied of the write-ahead log into the file, without making anyone wait."""
+    connection = connect(path)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class ServerSettings(Section, frozen=True):
             le=100_000,
             description="Requests under way in one process; more are told at once to come back.",
         ),
-    ] = 256
+    ] = 64
     timeout: Annotated[
         Duration, Meta(description="How long a request may take, and shutting down wait for it.")
     ] = Duration("10s")
