@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-DATA := $(wildcard ../shared/data)
+DATA := $(abspath $(wildcard ../shared/data))
 MATINEE_DATA ?= $(DATA)
 export MATINEE_DATA
 
