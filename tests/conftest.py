@@ -20,7 +20,8 @@ def fill(service: Service) -> None:
         frame = pl.DataFrame(rows, schema=columns, orient="row")
         service.lake.append(table, frame, source="world")
     for day in world.days():
-        service.lake.append("events", day.events, source="world")
+        known = day.events.with_columns(known_at="ts")
+        service.lake.append("events", known, source="world")
     trained = training.train(service, ["popularity", "ease"], by="test")
     service.registry.promote("titles", trained[1].id, "test", "for the tests")
 

@@ -170,7 +170,7 @@ def test_a_full_disk(folder, serve):
 
 def test_overload_is_told_at_once_and_loses_nothing(folder, serve):
     toml = folder / "matinee.toml"
-    toml.write_text(toml.read_text().replace("#max_waiting = 256", "max_waiting = 2"))
+    toml.write_text(toml.read_text().replace("#max_waiting = 64", "max_waiting = 2"))
     server = serve(folder)
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda n: decide(server, n), range(300)))
