@@ -166,5 +166,7 @@ def test_pages_forbid_scripts_and_frames(browser, site):
     headers = page.goto("/").headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cache-control"] == "no-store"
     assert json.loads(page.evaluate("JSON.stringify(document.scripts.length)")) == 0
     page.close()

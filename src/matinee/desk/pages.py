@@ -28,6 +28,14 @@ CSP = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
+HEADERS = {
+    "content-security-policy": CSP,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+"""A member's page stays between the server and who asked for it."""
+
 
 def pages(runtime: Runtime) -> list[BaseRoute]:
     """The routes of the pages that people look at."""
@@ -116,7 +124,7 @@ class Desk:
         return HTMLResponse(
             html,
             status,
-            {"content-security-policy": CSP, "x-content-type-options": "nosniff"},
+            HEADERS,
         )
 
 
