@@ -190,6 +190,18 @@ def test_the_worker_seals_and_ends_with_its_server(folder, serve):
     assert eventually(lambda: not _alive(worker))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_server_and_worker_end_in_good_order(folder, serve, number):
+    server = serve(folder, work=True)
+    assert eventually(lambda: b'job_lag_seconds{job="seal"}' in server.ask("GET", "/metrics")[2])
+    (worker,) = _children(server.process.pid)
+    assert server.stop(number) == 0
+    assert not _alive(worker)
+    said = server.log.read_text()
+    assert "Fatal" not in said, said
+    assert "Traceback" not in said, said
+
+
 def test_several_processes_answer_on_one_socket(folder, serve):
     toml = folder / "matinee.toml"
     toml.write_text(toml.read_text().replace("#workers = 1", "workers = 2"))

@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -115,7 +114,8 @@ def _at_end_of_stdin(end: Callable[[], None]) -> None:
     """Call `end` once whoever started this process is gone."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4_096):  # not sys.stdin: its lock would be held at the interpreter's end
+            pass
         end()
 
     threading.Thread(target=wait, daemon=True).start()
