@@ -8,7 +8,6 @@ or not at all. The watermark of the inbox travels in the same commit as an app t
 from __future__ import annotations
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from matinee.errors import MatineeError
 from matinee.lake.delta_log import mend
 from matinee.lake.schemas import Schema
+from matinee.store.flush import flush_file, flush_folder
 
 SEALER = "matinee.sealer"
 APPENDER = "matinee.appender"
@@ -272,21 +272,3 @@ def checksum(path: Path) -> int:
 
 def _now_ms() -> int:
     return int(time.time() * 1_000)
-
-
-def flush_file(path: Path) -> None:
-    """Ask the disk to keep the file's bytes."""
-    _flush(path, os.O_RDONLY)
-
-
-def flush_folder(path: Path) -> None:
-    """Ask the disk to keep the folder's entries."""
-    _flush(path, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _flush(path: Path, flags: int) -> None:
-    handle = os.open(path, flags)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,7 +15,7 @@ import polars as pl
 
 from matinee.errors import MatineeError
 from matinee.lake.buckets import bucket_of
-from matinee.lake.files import Files, flush_file, flush_folder, locked
+from matinee.lake.files import Files, locked
 from matinee.lake.inbox import Inbox, Receipt
 from matinee.lake.quarantine import Quarantine
 from matinee.lake.repair import Repaired, discard_torn, repair
@@ -23,6 +23,7 @@ from matinee.lake.schemas import SCHEMAS, TABLE_OF, TIME
 from matinee.lake.sqlite import checkpoint
 from matinee.lake.table import Table, collect
 from matinee.lake.validate import problem, split
+from matinee.store.flush import flush_file, flush_folder
 
 FORMAT = 1
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from matinee.store.flush import flush_folder
+
 FORMAT = 1
 """The version of the format that `write` writes."""
 
@@ -35,7 +37,7 @@ def write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[An
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    _sync_folder(path.parent)
+    flush_folder(path.parent)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -73,11 +75,3 @@ def damaged(path: Path, error: Exception) -> ValueError:
         f"{path} is not a whole model file ({error}); train the model again and save it, "
         "or restore the file from a copy"
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

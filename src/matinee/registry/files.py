@@ -9,6 +9,7 @@ from pathlib import Path
 from matinee import policies
 from matinee.models import Model
 from matinee.policies import Policy
+from matinee.store.flush import flush_folder
 
 MODEL_FILE, POLICY_FILE = "model.npz", "policy.json"
 
@@ -21,7 +22,7 @@ def write(folder: Path, model: Model, policy: Policy) -> None:
         json.dump({"name": policy.name, "settings": policy.settings()}, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
-    _sync(folder)
+    flush_folder(folder)
 
 
 def read_policy(folder: Path) -> Policy:
@@ -37,12 +38,4 @@ def numbers(home: Path) -> list[int]:
 def move(staged: Path, final: Path) -> None:
     """Rename into place, on disk when this returns."""
     staged.rename(final)
-    _sync(final.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush_folder(final.parent)
