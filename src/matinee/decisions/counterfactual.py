@@ -1,0 +1,78 @@
+"""What another version would have preferred where a decision was logged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from matinee.lake.records import Decision, micros
+from matinee.models import Context, Histories, Model
+from matinee.models.base import Floats
+from matinee.policies import Policy, Preference
+from matinee.surfaces import History
+
+BATCH = 256
+"""Decisions that are scored at once."""
+
+
+class Counterfactual:
+    """A version asked about decisions of the past: its model scores, its policy prefers.
+
+    It sees what the decider saw: the eligible set of the record without what masks took away, and
+    the history that the caller found as it was known then.
+    """
+
+    def __init__(self, model: Model, policy: Policy) -> None:
+        self.model, self.policy = model, policy
+
+    def preferences(
+        self,
+        records: Sequence[Decision],
+        eligible: Mapping[str, Sequence[str]],
+        histories: Sequence[History],
+    ) -> list[Preference]:
+        """The preference of each record, in positions of its eligible set.
+
+        `eligible` gives the candidates of each content hash that records name, ascending by id.
+        Where nothing was allowed the preference is empty.
+        """
+        found: dict[int, Preference] = {}
+        for name in dict.fromkeys(record.eligible for record in records):
+            rows = [row for row, record in enumerate(records) if record.eligible == name]
+            codes = self.model.titles.encode(eligible[name])
+            for first in range(0, len(rows), BATCH):
+                part = rows[first : first + BATCH]
+                context = self._context([records[i] for i in part], [histories[i] for i in part])
+                means = self.model.believe(context, codes).mean
+                for row, scores in zip(part, means, strict=True):
+                    found[row] = self._prefer(records[row], scores)
+        return [found[row] for row in range(len(records))]
+
+    def _context(self, records: Sequence[Decision], histories: Sequence[History]) -> Context:
+        seen = list(map(_seen, records, histories))
+        return Context(
+            Histories.of(
+                [self.model.titles.encode(history.titles).tolist() for history in seen],
+                [history.times for history in seen],
+                [record.context.get("country") for record in records],
+            ),
+            np.array([micros(record.at) for record in records]),
+        )
+
+    def _prefer(self, record: Decision, scores: Floats) -> Preference:
+        allowed = np.delete(np.arange(len(scores)), record.removed)
+        if not len(allowed):
+            return Preference(np.zeros(0, np.int32), np.zeros(0, np.float32))
+        preference = self.policy.prefer(scores[allowed])
+        return Preference(allowed[preference.segment].astype(np.int32), preference.logits)
+
+
+def _seen(record: Decision, history: History) -> History:
+    """What the model was shown: a row of a page may stand on another history than the member's."""
+    row = record.context.get("row") or {}
+    if "history" not in row:
+        return history
+    shown = tuple(row["history"])
+    times = dict(zip(history.titles, history.times, strict=True))
+    return History(shown, tuple(times.get(title, 0) for title in shown))
