@@ -1,25 +1,20 @@
 """Attribution windows close once, at the right time, on what was known by then."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import msgspec
 import polars as pl
 import pytest
+from service_rows import AT, HOUR, decision, log, play
 
 from matinee.api.gauges import ServiceGauges
 from matinee.lake.lake import Lake
-from matinee.lake.records import Decision, Event, micros
-from matinee.lake.rows import Row, frame_of
-from matinee.lake.schemas import SCHEMAS
 from matinee.service.folder import Service
 from matinee.service.jobs import Worker
 from matinee.service.leases import Leases
 from matinee.service.outcomes import GRACE, Unmatched, close_windows
 from matinee.service.runtime import Runtime
 
-AT = datetime(2026, 3, 1, 20, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 WINDOW = 2 * HOUR
 CLOSES = AT + WINDOW + GRACE
 
@@ -42,49 +37,6 @@ def new_service(tmp_path: Path):
 @pytest.fixture
 def service(new_service) -> Service:
     return new_service()
-
-
-def decision(name="d1", member="m1", at=AT, actions=("a", "b"), surface="titles"):
-    return Decision(
-        decision_id=name,
-        request_id=name,
-        surface=surface,
-        member_id=member,
-        at=at,
-        policy="titles@1",
-        actions=list(actions),
-        propensities=[0.5] * len(actions),
-        propensity_kind="conditional",
-        eligible="all",
-        removed=[],
-        segment=[],
-        scores=[],
-        seed=1,
-    )
-
-
-def play(name="e1", member="m1", at=AT + HOUR, *, title="a", decision_id="d1", minutes=60.0):
-    return Event(
-        event_id=name,
-        member_id=member,
-        kind="play",
-        ts=at,
-        title_id=title,
-        value=minutes,
-        decision_id=decision_id,
-    )
-
-
-def log(service: Service, *records, known=None):
-    """Rows that were known when they happened, or at `known`."""
-    for record in records:
-        table, time = ("decisions", "at") if isinstance(record, Decision) else ("events", "ts")
-        at = micros(known or getattr(record, time))
-        row = Row(0, table, at, msgspec.structs.asdict(record))
-        added = service.lake.append(
-            table, frame_of([row], SCHEMAS[table]).drop("seq"), source="test"
-        )
-        assert added.rejected == 0
 
 
 def outcomes(service: Service):

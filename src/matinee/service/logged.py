@@ -1,0 +1,135 @@
+"""Decisions of the log with all that judging them takes: what was known, and what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import compress
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from matinee.features.watched import watches
+from matinee.lake.lake import Lake
+from matinee.lake.records import Decision, micros
+from matinee.lake.table import Bucket
+from matinee.surfaces import History
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Closed decisions of one bucket of members, in order of time within a member.
+
+    `rewards` holds one array [K] for each record, a reward for each of its positions; `histories`
+    what the member had watched as far as was known when it was decided. Left out are decisions
+    whose attribution window has not closed (`waiting` of them), and those whose record tells of
+    another history than the log (`unlike`: an event that was known has since been forgotten, or
+    was imported later as if it had been).
+    """
+
+    records: list[Decision]
+    rewards: list[NDArray[np.float64]]
+    histories: list[History]
+    waiting: int
+    unlike: int
+
+
+def eligible_sets(lake: Lake) -> dict[str, list[str]]:
+    """The candidates of every content hash, ascending by id."""
+    sets = lake.scan("eligible").select("eligible", "candidates").collect()
+    return dict(sets.unique("eligible").iter_rows())
+
+
+def logged(lake: Lake, surface: str, since: datetime, min_minutes: float) -> Iterator[Logged]:
+    """The decisions made on a surface after `since`, bucket by bucket.
+
+    The histories are as of each decision: events that happened before it and were known by then,
+    whatever has arrived since.
+    """
+    tables = [lake.tables[name].buckets() for name in ("decisions", "outcomes", "events")]
+    for decisions, outcomes, events in zip(*tables, strict=True):
+        asked = _decisions(decisions, surface, since)
+        if not asked.height:
+            continue
+        closed = asked.join(_rewards(outcomes, surface), on=_IDS, maintain_order="left")
+        watched = _watched(events, closed["member_id"].unique(), min_minutes)
+        rows = list(closed.iter_rows(named=True))
+        records = [_record(row) for row in rows]
+        histories = [watched[record.member_id].before(micros(record.at)) for record in records]
+        like = list(map(_agrees, records, histories))
+        yield Logged(
+            list(compress(records, like)),
+            [np.array(row["rewards"]) for row in compress(rows, like)],
+            list(compress(histories, like)),
+            asked.height - closed.height,
+            len(like) - sum(like),
+        )
+
+
+_IDS = ["member_id", "decision_id"]
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """All watches of one member in order of time, with the time when each was known."""
+
+    titles: Sequence[str]
+    times: NDArray[np.int64]
+    known: NDArray[np.int64]
+
+    def before(self, at: int) -> History:
+        """The history as of a time; each title stands once, where it was watched last."""
+        latest: dict[str, int] = {}
+        for row in np.flatnonzero((self.times < at) & (self.known <= at)).tolist():
+            title = self.titles[row]
+            latest.pop(title, None)
+            latest[title] = int(self.times[row])
+        return History(tuple(latest), tuple(latest.values()))
+
+
+def _decisions(bucket: Bucket, surface: str, since: datetime) -> pl.DataFrame:
+    rows = bucket.scan().filter(
+        pl.col("surface") == surface, pl.col("at") > since, pl.col("actions").list.len() > 0
+    )
+    return rows.sort("member_id", "at", "seq").collect(engine="streaming")
+
+
+def _rewards(bucket: Bucket, surface: str) -> pl.DataFrame:
+    """The rewards of each closed decision, in order of position."""
+    rows = bucket.scan().filter(pl.col("surface") == surface)
+    rewards = pl.col("reward").sort_by("position").alias("rewards")
+    return rows.group_by(_IDS).agg(rewards).collect(engine="streaming")
+
+
+def _watched(bucket: Bucket, members: pl.Series, min_minutes: float) -> Mapping[str, _Watched]:
+    rows = (
+        watches(bucket.scan(), min_minutes)
+        .filter(pl.col("member_id").is_in(members.implode()))
+        .sort("member_id", "ts", "seq")
+        .group_by("member_id", maintain_order=True)
+        .agg("title_id", pl.col("ts").dt.epoch("us"), pl.col("known_at").dt.epoch("us"))
+        .collect(engine="streaming")
+    )
+    nothing = _Watched((), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    found = dict.fromkeys(members.to_list(), nothing)
+    for member, titles, times, known in rows.iter_rows():
+        found[member] = _Watched(titles, np.array(times), np.array(known))
+    return found
+
+
+def _record(row: Mapping[str, Any]) -> Decision:
+    fields = {name: row[name] for name in Decision.__struct_fields__}
+    return Decision(**{**fields, "context": msgspec.json.decode(row["context"]), "masks": []})
+
+
+def _agrees(record: Decision, history: History) -> bool:
+    """Whether the record's own count of the history, where it has one, is that of this one."""
+    told = record.context.get("history")
+    return told is None or told == {
+        "titles": len(history.titles),
+        "last": max(history.times, default=None),
+    }

@@ -1,0 +1,77 @@
+"""Decisions come back from the log with what was known when they were made."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from service_rows import AT, HOUR, decision, log, play
+
+from matinee.lake.records import micros
+from matinee.service.folder import Service
+from matinee.service.logged import logged
+from matinee.service.outcomes import close_windows
+
+MINUTES = 5.0
+
+
+@pytest.fixture
+def service(tmp_path):
+    with Service.create(tmp_path / "shows", {"lake.buckets": 2}) as made:
+        yield made
+
+
+def only(service, since=AT - HOUR):
+    (part,) = logged(service.lake, "titles", since, MINUTES)
+    return part
+
+
+def test_a_closed_decision_comes_with_its_rewards_in_order(service):
+    log(service, decision(), play(title="b"))
+    close_windows(service)
+    part = only(service)
+    assert [record.decision_id for record in part.records] == ["d1"]
+    assert part.rewards[0].tolist() == [0.0, 1.0]
+    assert part.waiting == part.unlike == 0
+
+
+def test_a_decision_whose_window_is_open_waits(service):
+    log(service, decision())
+    part = only(service)
+    assert part.records == []
+    assert part.waiting == 1
+
+
+def test_decisions_up_to_a_time_are_left_out(service):
+    log(service, decision("d1"), decision("d2", at=AT + HOUR))
+    close_windows(service)
+    assert [record.decision_id for record in only(service, since=AT).records] == ["d2"]
+
+
+def test_the_history_holds_what_had_happened_and_was_known(service):
+    before = play("e1", at=AT - HOUR, title="seen", decision_id=None)
+    again = play("e2", at=AT - 3 * HOUR, title="seen", decision_id=None)
+    first = play("e3", at=AT - 2 * HOUR, title="first", decision_id=None)
+    short = play("e4", at=AT - HOUR, title="short", decision_id=None, minutes=1.0)
+    late = play("e5", at=AT - HOUR, title="late", decision_id=None)
+    log(service, before, again, first, short)
+    log(service, late, known=AT + HOUR)
+    log(service, decision(), play("e6"))
+    close_windows(service)
+    (history,) = only(service).histories
+    assert history.titles == ("first", "seen")
+    assert history.times == (micros(AT - 2 * HOUR), micros(AT - HOUR))
+
+
+def test_a_member_without_events_has_an_empty_history(service):
+    log(service, decision())
+    close_windows(service)
+    assert only(service).histories[0].titles == ()
+
+
+def test_a_history_that_is_not_the_one_of_the_record_is_counted_and_left_out(service):
+    told = {"history": {"titles": 3, "last": micros(AT - timedelta(days=1))}}
+    log(service, msgspec.structs.replace(decision(), context=told), decision("d2"))
+    close_windows(service)
+    part = only(service)
+    assert [record.decision_id for record in part.records] == ["d2"]
+    assert part.unlike == 1
