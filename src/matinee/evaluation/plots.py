@@ -1,0 +1,170 @@
+"""Plots of an evaluation as SVG text: no scripts, no network, and the colours of the page around.
+
+Text and axes are in ``currentColor``, so that a plot follows a page into the dark. The same numbers
+give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK = "#010203"
+"""Stands for the text colour of the page until the plot is written."""
+ACCENT, SECOND = "#c2453f", "#4f7fb0"
+WIDTH = 6.4
+
+
+@dataclass(frozen=True)
+class Point:
+    """A named number with its interval: no interval, where `low` and `high` are the number."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+
+
+def values(points: Sequence[Point], unit: str, truth: float | None = None) -> str:
+    """Numbers with their intervals, one under the other; `truth` is marked where it is known.
+
+    >>> values([Point("ips", 1.0, 0.8, 1.2)], "plays a decision").startswith("<svg")
+    True
+    """
+    title = "; ".join(f"{p.label} {p.value:.4g} [{p.low:.4g}, {p.high:.4g}]" for p in points)
+
+    def draw(axes: Axes) -> None:
+        rows = np.arange(len(points))[::-1]
+        for row, point in zip(rows, points, strict=True):
+            axes.plot([point.low, point.high], [row, row], color=SECOND, linewidth=2)
+            axes.plot(point.value, row, "o", color=ACCENT, markersize=6)
+        if truth is not None:
+            axes.axvline(truth, color=INK, linestyle=":", linewidth=1)
+            axes.annotate("the truth", (truth, len(points) - 0.5), color=INK, ha="center")
+        axes.set_yticks(rows, [point.label.replace("$", r"\$") for point in points])
+        axes.set_ylim(-0.6, len(points) - 0.1)
+        axes.set_xlabel(unit)
+
+    return _svg(draw, 0.9 + 0.34 * len(points), title)
+
+
+def weights(weight: ArrayLike) -> str:
+    """How often each size of importance weight occurs, both scales logarithmic; zeros are counted.
+
+    >>> "never chosen" in weights([0.0, 1.0, 2.0])
+    True
+    """
+    column = np.asarray(weight, np.float64)
+    positive = np.log10(column[column > 0])
+    zeros = len(column) - len(positive)
+    title = f"{len(column)} weights, {zeros} of them 0 (never chosen by the candidate)"
+
+    def draw(axes: Axes) -> None:
+        if len(positive):
+            axes.hist(positive, bins=40, color=SECOND, log=True)
+        axes.axvline(0, color=INK, linestyle=":", linewidth=1)
+        axes.xaxis.set_major_formatter(lambda power, _: f"{10.0**power:.2g}")
+        axes.set_xlabel(f"importance weight ({zeros:,} more are 0: never chosen)")
+        axes.set_ylabel("decisions")
+
+    return _svg(draw, 2.8, title)
+
+
+def calibration(points: Sequence[Point]) -> str:
+    """Each action's mean of 1{a}/p(a) with its interval, in order; 1 is what true ones have.
+
+    >>> calibration([Point("heat", 1.02, 0.9, 1.1)]).count("<svg")
+    1
+    """
+    ordered = sorted(points, key=lambda point: point.value)
+    off = sum(not point.low <= 1 <= point.high for point in ordered)
+    title = f"calibration of {len(ordered)} actions: the intervals of {off} leave 1 out"
+
+    def draw(axes: Axes) -> None:
+        places = np.arange(len(ordered))
+        low, high = (np.array([getattr(p, end) for p in ordered]) for end in ("low", "high"))
+        axes.vlines(places, low, high, color=SECOND, linewidth=1)
+        axes.plot(places, [p.value for p in ordered], ".", color=ACCENT)
+        axes.axhline(1, color=INK, linestyle=":", linewidth=1)
+        axes.set_xlabel("actions, in order")
+        axes.set_ylabel("mean of 1{a} / p(a)")
+
+    return _svg(draw, 2.8, title)
+
+
+def against_size(
+    sizes: ArrayLike, low: ArrayLike, high: ArrayLike, unit: str, margin: float | None = None
+) -> str:
+    """An interval after so many decisions; `margin` is what its lower end has to pass.
+
+    >>> against_size([10, 100], [-1.0, 0.1], [1.0, 0.5], "gain", margin=0.0).endswith("</svg>")
+    True
+    """
+    counts, lows, highs = (np.asarray(column, np.float64) for column in (sizes, low, high))
+    last = f"[{lows[-1]:.4g}, {highs[-1]:.4g}] after {counts[-1]:,.0f}" if len(counts) else "none"
+    title = f"interval against the number of decisions: {last}"
+
+    def draw(axes: Axes) -> None:
+        axes.fill_between(counts, lows, highs, color=SECOND, alpha=0.35, linewidth=0)
+        axes.plot(counts, lows, color=ACCENT, linewidth=1.5)
+        if margin is not None:
+            axes.axhline(margin, color=INK, linestyle=":", linewidth=1)
+        axes.set_xscale("log")
+        axes.set_xlabel("decisions")
+        axes.set_ylabel(unit)
+
+    return _svg(draw, 2.8, title)
+
+
+def _svg(draw: Callable[[Axes], None], height: float, title: str) -> str:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    with _style():
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        axes.spines[["top", "right"]].set_visible(False)
+        draw(axes)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return _page_ready(text.getvalue(), title)
+
+
+def _page_ready(svg: str, title: str) -> str:
+    """Without the XML prologue, in the page's colour, with words for those who cannot see it."""
+    body = svg[svg.index("<svg") :].strip().replace(INK, "currentColor")
+    head, rest = body.split(">", 1)
+    words = escape(title)
+    return f'{head} role="img" aria-label="{words}"><title>{words}</title>{rest}'
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    import matplotlib as mpl  # noqa: PLC0415
+
+    settings: Any = {
+        "text.color": INK,
+        "axes.edgecolor": INK,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "svg.hashsalt": "matinee",
+        "svg.fonttype": "none",
+        "savefig.transparent": True,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "font.size": 9,
+    }
+    with mpl.rc_context(settings):
+        yield
