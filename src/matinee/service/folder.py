@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from matinee.errors import MatineeError
-from matinee.lake import records
 from matinee.lake.importers import Columns, Importer, recognise
 from matinee.lake.importers.columns import nearest
 from matinee.lake.lake import Lake
 from matinee.registry import Registry
+from matinee.service.extensions import extend
 from matinee.service.settings import Settings
 from matinee.service.toml import FILE, NOTHING, read_settings, written
 from matinee.store import Store
-from matinee.surfaces import Surface, Titles
+from matinee.surfaces import SURFACES, Surface, Titles
 
 
 class Service:
@@ -77,7 +77,9 @@ class Service:
                 why=f"it has no {FILE}" if folder.is_dir() else "there is no such folder",
                 next_step=f"matinee init {folder}, or name yours with --service DIR",
             )
-        return cls(folder)
+        service = cls(folder)
+        extend(folder, service.settings.service.extensions)
+        return service
 
     @cached_property
     def settings(self) -> Settings:
@@ -111,17 +113,13 @@ class Service:
 
     @cached_property
     def surfaces(self) -> Mapping[str, Surface]:
-        """The surfaces of the service by name, with the catalogue as it is known now."""
+        """The surfaces of the service by name, as its lake knows them now."""
         titles = self.settings.surfaces.titles
-        catalogue = self.lake.current("titles").select(records.Title.__struct_fields__)
-        windows = self.lake.current("windows").select(records.Window.__struct_fields__)
         return {
-            Titles.name: Titles(
-                [records.Title(**row) for row in catalogue.iter_rows(named=True)],
-                [records.Window(**row) for row in windows.iter_rows(named=True)],
-                minutes=titles.min_minutes,
-                window=titles.window.delta,
-            )
+            Titles.name: Titles.open(
+                self.lake, minutes=titles.min_minutes, window=titles.window.delta
+            ),
+            **{name: kind.open(self.lake) for name, kind in SURFACES.items()},
         }
 
     def refresh(self) -> None:

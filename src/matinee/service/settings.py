@@ -25,6 +25,13 @@ class ServiceSettings(Section, frozen=True):
     name: Annotated[
         str, Meta(max_length=80, description="Its name on the pages. Empty: the folder's name.")
     ] = ""
+    extensions: Annotated[
+        list[str],
+        Meta(
+            description="Python modules with surfaces, models or policies of your own: files in "
+            "the service folder, or installed."
+        ),
+    ] = msgspec.field(default_factory=list)
     simulated: Annotated[
         bool, Meta(description="Its members and plays are made up, and every page says so.")
     ] = False

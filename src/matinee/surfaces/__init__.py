@@ -11,7 +11,11 @@ from matinee.surfaces.base import (
 from matinee.surfaces.masks import Availability, Only, OnPage, Watched
 from matinee.surfaces.titles import Titles
 
+SURFACES: dict[str, type[Surface]] = {}
+"""Surfaces of your own by name: ``SURFACES[Mine.name] = Mine``. They stand beside `titles`."""
+
 __all__ = [
+    "SURFACES",
     "Availability",
     "Candidates",
     "History",

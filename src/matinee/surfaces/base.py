@@ -45,6 +45,7 @@ import polars as pl
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from matinee.lake.lake import Lake
 from matinee.lake.records import Country, Device, Eligible, Id, Masked, MemberId, Time
 from matinee.policies import Policy
 from matinee.registry.version import check_surface
@@ -171,6 +172,14 @@ class Surface(ABC):
         super().__init_subclass__(**kwargs)
         if "name" in cls.__dict__:
             check_surface(cls.name)
+
+    @classmethod
+    def open(cls, lake: Lake) -> Self:
+        """The surface of a service, made from what its lake knows now; by default it needs nothing.
+
+        It is made anew when members, titles or windows change.
+        """
+        return cls()
 
     @abstractmethod
     def eligible(self, request: Request) -> Candidates:

@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property, lru_cache
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import polars as pl
 
+from matinee.lake.lake import Lake
 from matinee.lake.records import Title, Window, micros
 from matinee.policies import EpsilonGreedy, PlackettLuce, Policy
 from matinee.surfaces.base import Candidates, Mask, Request, Situation, Surface
@@ -58,6 +59,20 @@ class Titles(Surface):
         self._available = lru_cache(maxsize=KEPT)(self._eligible_since)
         self._arrived = lru_cache(maxsize=KEPT)(self._arrived_by)
         self._titles_of_genre = _by_genre(self.catalogue.values())
+
+    @classmethod
+    def open(
+        cls, lake: Lake, *, minutes: float = 5.0, window: timedelta = timedelta(hours=24)
+    ) -> Self:
+        """The titles and windows of the lake as they are known now."""
+        catalogue = lake.current("titles").select(Title.__struct_fields__)
+        windows = lake.current("windows").select(Window.__struct_fields__)
+        return cls(
+            [Title(**row) for row in catalogue.iter_rows(named=True)],
+            [Window(**row) for row in windows.iter_rows(named=True)],
+            minutes=minutes,
+            window=window,
+        )
 
     def eligible(self, request: Request) -> Candidates:
         """What is available in that country; worked out once for the time between two windows."""
