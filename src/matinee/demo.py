@@ -30,16 +30,20 @@ from matinee.world import Settings as WorldSettings
 VISITS = 500
 """Members who come back once the champion decides, to close the loop."""
 
+AWAY = timedelta(hours=12)
+"""How long after the end of the log they come."""
+
 
 def simulated(folder: Path, settings: WorldSettings | None = None) -> Service:
     """A simulated service: opened, imported, trained, evaluated, promoted, and visited.
 
-    `settings` say how large the world is; its log ends when yesterday (UTC) begins.
+    `settings` say how large the world is; its log ends when the day before yesterday (UTC) begins,
+    so that the windows of the visits after it have closed.
     """
     service = _open(folder, {"service.name": "Demo", "service.simulated": True})
     if _is_done(service):
         return service
-    size, end = settings or WorldSettings(), _yesterday()
+    size, end = settings or WorldSettings(), _log_end()
     world = World(replace(size, start=end - timedelta(days=size.days)))
     say("A simulated streaming service: members, plays and clicks are made up; the films are real.")
     _import_world(service, world)
@@ -78,10 +82,10 @@ def _is_done(service: Service) -> bool:
     return True
 
 
-def _yesterday() -> datetime:
-    """The midnight (UTC) that began yesterday: the log ends there, and visits follow."""
+def _log_end() -> datetime:
+    """The midnight (UTC) that began the day before yesterday: the log of the world ends there."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return today - timedelta(days=1)
+    return today - timedelta(days=2)
 
 
 def _import_world(service: Service, world: World) -> None:
@@ -146,7 +150,7 @@ def _learn(service: Service, as_of: datetime | None = None) -> None:
 
 def _tell_truth(service: Service, world: World) -> None:
     """What each version is truly worth, which only a simulated service can say."""
-    at = _yesterday()
+    at = _log_end()
     members = [member.member_id for member in world.members()][:400]
     with Runtime(service) as runtime:
         policies = {"chance": world.uniform(), "the policy that wrote the log": world.logging()}
@@ -173,8 +177,12 @@ def _slates(decider: Decider[Any], at: datetime) -> Any:
 
 
 def _visit(service: Service, world: World) -> None:
-    """Members come back yesterday: decided, shown, answered, and the answers taken in."""
-    at, members = _yesterday(), [member.member_id for member in world.members()]
+    """Members come back on the day after the log: decided, shown, answered, answers taken in.
+
+    By then the films that were begun before midnight have ended, so that the histories that are
+    decided on are those of that time.
+    """
+    at, members = _log_end() + AWAY, [member.member_id for member in world.members()]
     chance = np.random.default_rng(world.settings.seed)
     visitors = chance.choice(members, min(VISITS, len(members)), replace=False)
     runtime = Runtime(service)
