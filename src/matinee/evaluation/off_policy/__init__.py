@@ -2,8 +2,36 @@
 
 from matinee.evaluation.off_policy.base import ActionEstimator, Estimator, Value
 from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.direct import DirectMethod
+from matinee.evaluation.off_policy.dr import DR
+from matinee.evaluation.off_policy.dros import DRos
 from matinee.evaluation.off_policy.ips import IPS
+from matinee.evaluation.off_policy.loggers import balanced, mixture
+from matinee.evaluation.off_policy.mips import marginal_batch, marginal_weights
 from matinee.evaluation.off_policy.moments import Moments
+from matinee.evaluation.off_policy.replay import Replay
+from matinee.evaluation.off_policy.slope import Slope
+from matinee.evaluation.off_policy.sndr import SelfNormalisedDR
 from matinee.evaluation.off_policy.snips import SNIPS
+from matinee.evaluation.off_policy.switch_dr import SwitchDR
 
-__all__ = ["IPS", "SNIPS", "ActionEstimator", "Batch", "Estimator", "Moments", "Value"]
+__all__ = [
+    "DR",
+    "IPS",
+    "SNIPS",
+    "ActionEstimator",
+    "Batch",
+    "DRos",
+    "DirectMethod",
+    "Estimator",
+    "Moments",
+    "Replay",
+    "SelfNormalisedDR",
+    "Slope",
+    "SwitchDR",
+    "Value",
+    "balanced",
+    "marginal_batch",
+    "marginal_weights",
+    "mixture",
+]

@@ -41,7 +41,8 @@ class Moments:
         sums = cluster_sums(terms, cluster)
         mean = sums.mean(axis=0)
         centred = sums - mean
-        return cls(len(sums), mean, centred.T @ centred)
+        with np.errstate(over="ignore"):  # weights beyond 1e150 have an error of infinity
+            return cls(len(sums), mean, centred.T @ centred)
 
     def __add__(self, other: Self) -> Self:
         clusters = self.clusters + other.clusters

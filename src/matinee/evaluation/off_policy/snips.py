@@ -38,4 +38,4 @@ class SNIPS(ActionEstimator):
         return float(means[0] / means[1])
 
     def gradient(self, means: Floats) -> Floats:
-        return np.array([1.0 / means[1], -means[0] / means[1] ** 2])
+        return np.array([1.0 / means[1], -means[0] / means[1] / means[1]])
