@@ -37,6 +37,16 @@ class Logged:
     waiting: int
     unlike: int
 
+    def keep(self, which: Sequence[bool]) -> Logged:
+        """These with only some of the decisions; the counts stay."""
+        return Logged(
+            list(compress(self.records, which)),
+            list(compress(self.rewards, which)),
+            list(compress(self.histories, which)),
+            self.waiting,
+            self.unlike,
+        )
+
 
 def eligible_sets(lake: Lake) -> dict[str, list[str]]:
     """The candidates of every content hash, ascending by id."""
@@ -60,14 +70,10 @@ def logged(lake: Lake, surface: str, since: datetime, min_minutes: float) -> Ite
         rows = list(closed.iter_rows(named=True))
         records = [_record(row) for row in rows]
         histories = [watched[record.member_id].before(micros(record.at)) for record in records]
+        rewards = [np.array(row["rewards"]) for row in rows]
         like = list(map(_agrees, records, histories))
-        yield Logged(
-            list(compress(records, like)),
-            [np.array(row["rewards"]) for row in compress(rows, like)],
-            list(compress(histories, like)),
-            asked.height - closed.height,
-            len(like) - sum(like),
-        )
+        whole = Logged(records, rewards, histories, asked.height - closed.height, like.count(False))
+        yield whole.keep(like)
 
 
 _IDS = ["member_id", "decision_id"]

@@ -2,14 +2,28 @@
 
 from matinee.evaluation.off_policy.base import ActionEstimator, Estimator, Value
 from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.cascade_dr import CascadeDR
 from matinee.evaluation.off_policy.direct import DirectMethod
 from matinee.evaluation.off_policy.dr import DR
 from matinee.evaluation.off_policy.dros import DRos
 from matinee.evaluation.off_policy.ips import IPS
 from matinee.evaluation.off_policy.loggers import balanced, mixture
+from matinee.evaluation.off_policy.marginals import simulated_marginals
 from matinee.evaluation.off_policy.mips import marginal_batch, marginal_weights
 from matinee.evaluation.off_policy.moments import Moments
+from matinee.evaluation.off_policy.pseudo_inverse import PseudoInverse, SelfNormalisedPseudoInverse
+from matinee.evaluation.off_policy.pseudo_inverse_control import (
+    PseudoInverseControl,
+    PseudoInverseSlotControl,
+)
 from matinee.evaluation.off_policy.replay import Replay
+from matinee.evaluation.off_policy.slate_iips import IndependentIPS
+from matinee.evaluation.off_policy.slate_ips import SlateIPS
+from matinee.evaluation.off_policy.slate_rips import (
+    RewardInteractionIPS,
+    SelfNormalisedRewardInteractionIPS,
+)
+from matinee.evaluation.off_policy.slates import Slates
 from matinee.evaluation.off_policy.slope import Slope
 from matinee.evaluation.off_policy.sndr import SelfNormalisedDR
 from matinee.evaluation.off_policy.snips import SNIPS
@@ -21,12 +35,22 @@ __all__ = [
     "SNIPS",
     "ActionEstimator",
     "Batch",
+    "CascadeDR",
     "DRos",
     "DirectMethod",
     "Estimator",
+    "IndependentIPS",
     "Moments",
+    "PseudoInverse",
+    "PseudoInverseControl",
+    "PseudoInverseSlotControl",
     "Replay",
+    "RewardInteractionIPS",
     "SelfNormalisedDR",
+    "SelfNormalisedPseudoInverse",
+    "SelfNormalisedRewardInteractionIPS",
+    "SlateIPS",
+    "Slates",
     "Slope",
     "SwitchDR",
     "Value",
@@ -34,4 +58,5 @@ __all__ = [
     "marginal_batch",
     "marginal_weights",
     "mixture",
+    "simulated_marginals",
 ]
