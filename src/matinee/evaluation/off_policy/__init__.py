@@ -11,12 +11,18 @@ from matinee.evaluation.off_policy.loggers import balanced, mixture
 from matinee.evaluation.off_policy.marginals import simulated_marginals
 from matinee.evaluation.off_policy.mips import marginal_batch, marginal_weights
 from matinee.evaluation.off_policy.moments import Moments
+from matinee.evaluation.off_policy.per_decision import (
+    PerDecisionIS,
+    SelfNormalisedPerDecisionIS,
+    SequentialDR,
+)
 from matinee.evaluation.off_policy.pseudo_inverse import PseudoInverse, SelfNormalisedPseudoInverse
 from matinee.evaluation.off_policy.pseudo_inverse_control import (
     PseudoInverseControl,
     PseudoInverseSlotControl,
 )
 from matinee.evaluation.off_policy.replay import Replay
+from matinee.evaluation.off_policy.sequences import Sequences
 from matinee.evaluation.off_policy.slate_iips import IndependentIPS
 from matinee.evaluation.off_policy.slate_ips import SlateIPS
 from matinee.evaluation.off_policy.slate_rips import (
@@ -41,14 +47,18 @@ __all__ = [
     "Estimator",
     "IndependentIPS",
     "Moments",
+    "PerDecisionIS",
     "PseudoInverse",
     "PseudoInverseControl",
     "PseudoInverseSlotControl",
     "Replay",
     "RewardInteractionIPS",
     "SelfNormalisedDR",
+    "SelfNormalisedPerDecisionIS",
     "SelfNormalisedPseudoInverse",
     "SelfNormalisedRewardInteractionIPS",
+    "Sequences",
+    "SequentialDR",
     "SlateIPS",
     "Slates",
     "Slope",

@@ -52,12 +52,16 @@ class Estimator(ABC, Generic[LoggedT]):
 
     name: ClassVar[str]
     references: ClassVar[tuple[str, ...]]
-    count: ClassVar[int] = 1
 
     moments: Moments = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "moments", Moments.none(self.count))
+
+    @property
+    def count(self) -> int:
+        """How many terms a row has."""
+        return 1
 
     @abstractmethod
     def terms(self, batch: LoggedT) -> Floats:

@@ -9,7 +9,6 @@ import numpy as np
 
 from matinee.evaluation.off_policy.base import Estimator
 from matinee.evaluation.off_policy.batch import Floats
-from matinee.evaluation.off_policy.moments import Moments
 from matinee.evaluation.off_policy.pseudo_inverse import slate_weight
 from matinee.evaluation.off_policy.slates import Slates
 
@@ -78,9 +77,9 @@ class PseudoInverseSlotControl(Estimator[Slates]):
 
     slots: int
 
-    def __post_init__(self) -> None:
-        pairs = self.slots * (self.slots + 1) // 2
-        object.__setattr__(self, "moments", Moments.none(1 + 2 * self.slots + pairs))
+    @property
+    def count(self) -> int:
+        return 1 + 2 * self.slots + self.slots * (self.slots + 1) // 2
 
     def terms(self, batch: Slates) -> Floats:
         batch.require_slots(self.slots)

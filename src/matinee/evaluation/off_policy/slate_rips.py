@@ -9,7 +9,6 @@ import numpy as np
 
 from matinee.evaluation.off_policy.base import Estimator
 from matinee.evaluation.off_policy.batch import Floats
-from matinee.evaluation.off_policy.moments import Moments
 from matinee.evaluation.off_policy.slates import Slates
 
 
@@ -59,8 +58,9 @@ class SelfNormalisedRewardInteractionIPS(Estimator[Slates]):
 
     slots: int
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "moments", Moments.none(2 * self.slots))
+    @property
+    def count(self) -> int:
+        return 2 * self.slots
 
     def terms(self, batch: Slates) -> Floats:
         batch.require_slots(self.slots)
@@ -71,4 +71,4 @@ class SelfNormalisedRewardInteractionIPS(Estimator[Slates]):
 
     def gradient(self, means: Floats) -> Floats:
         earned, weight = means[: self.slots], means[self.slots :]
-        return np.concatenate([1.0 / weight, -earned / weight**2])
+        return np.concatenate([1.0 / weight, -earned / weight / weight])
