@@ -6,15 +6,15 @@ import os
 import subprocess
 import sys
 
-NAMES = ("lake", "ranking", "serve")
-NEED_DATA = {"ranking", "serve"}
+NAMES = ("lake", "ranking", "serve", "off_policy", "off_policy_stream")
+NEED_DATA = {"ranking", "serve", "off_policy"}
 
 
 def main() -> None:
     for name in NAMES:
         print(f"\n== python -m benchmarks.{name}", flush=True)
         if name in NEED_DATA and not os.environ.get("MATINEE_DATA"):
-            print("skipped: set MATINEE_DATA to a folder with ml-1m/")
+            print("skipped: set MATINEE_DATA to a folder with ml-1m/ and obd-sample/")
             continue
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
 

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_slates import SLOTS, TITLES, conditionals, marginals, plackett_luce, ranked
 
 from matinee.evaluation.off_policy.marginals import simulated_marginals
@@ -73,6 +75,49 @@ def test_logits_thousands_apart_give_numbers():
     assert np.isfinite(error).all()
 
 
+ALMOST_SURE = [np.log(99 * np.exp([1.0, 0.5, -1.0]).sum()), 1.0, 0.5, -1.0]
+"""Luce chooses title 0 for the first slot with a chance of 0.99."""
+
+
+@pytest.mark.parametrize("slate", [(1, 0, 2, 3), (1, 2, 0, 3), (1, 2, 3, 0)])
+def test_a_title_passed_over_only_by_coins_that_hardly_show_is_estimated_well(slate):
+    slot, slates = slate.index(0), ranked(slots=TITLES)
+    exact = marginals(plackett_luce(ALMOST_SURE, 0.05), slates)[slates.index(slate)][slot]
+    runs = [simulated(luce(0.05), ALMOST_SURE, slate, 32, [3, run]) for run in range(200)]
+    found, errors = (np.array(column)[:, slot] for column in zip(*runs, strict=True))
+    assert abs(found.mean() - exact) <= 4 * found.std() / np.sqrt(len(runs))
+    assert np.abs(found / exact - 1).max() < 0.5
+    assert ((found - exact) / errors).std() == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.3])
+@pytest.mark.parametrize("slate", [(3, 0, 1, 2), (1, 3, 2, 0)])
+def test_a_title_hundreds_of_logits_below_leaves_the_others_their_chances(slate, epsilon):
+    scores, slates = [0.0, 1.5, 0.5, -700.0], ranked(slots=TITLES)
+    exact = marginals(plackett_luce(scores, epsilon), slates)[slates.index(slate)]
+    found, error = simulated(luce(epsilon), scores, slate)
+    assert (np.abs(found - exact) <= 4 * error + 1e-9).all()
+
+
+LOGITS = st.floats(-2000, 2000)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(LOGITS, min_size=2, max_size=8))
+def test_with_the_coin_always_uniform_every_title_has_the_same_chance_everywhere(scores):
+    found, error = simulated(luce(1.0), scores, range(len(scores)), draws=2)
+    np.testing.assert_allclose(found, 1 / len(scores))
+    np.testing.assert_allclose(error, 0, atol=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(LOGITS, st.floats(-50, 50), st.sampled_from([0.0, 0.05, 0.5]))
+def test_the_second_of_two_titles_is_there_when_the_first_is_first(first, less, epsilon):
+    found, error = simulated(luce(epsilon), [first, first - less], (0, 1), draws=2)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
+    np.testing.assert_allclose(error, 0, atol=1e-12)
+
+
 def test_outside_the_segment_and_below_it_the_chance_is_zero():
     found, error = simulated(luce(0.2, segment=2), SCORES, (1, 0, 3))
     assert found[0] > 0
@@ -135,8 +180,8 @@ def test_the_noise_of_the_simulation_is_in_the_error_of_the_estimate():
 
 
 def test_dividing_by_a_simulated_marginal_is_put_right_to_second_order():
-    slate = (2, 3, 1)
-    slates = _simulated_slates(slate, np.ones(3), seeds=1500, draws=8)
+    slate = (3, 2, 0)
+    slates = _simulated_slates(slate, np.ones(3), seeds=1500, draws=2)
     exact = _exact_ratios(slate)[2]
     plain = (slates.marginal_target / slates.marginal)[:, 2].mean() - exact
     put_right = slates.marginal_ratio[:, 2].mean() - exact

@@ -1,4 +1,4 @@
-"""Commands of models and versions: train, evaluate, versions, promote, roll-back."""
+"""Commands of models and versions: train, evaluate, versions, promote, approve, roll-back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from matinee.cli.app import HERE, ServiceFolder, app, examples, whoever
 from matinee.console import say, show, show_report, working
 from matinee.errors import MatineeError
-from matinee.registry import Version, parse_version
+from matinee.registry import Approvals, Version, parse_version
 from matinee.service import training
 from matinee.service.folder import Service
 from matinee.service.forgetting import tombstones
@@ -134,6 +134,50 @@ def promote(
         surface, _ = parse_version(version)
         opened.registry.promote(surface, version, by or whoever(), reason)
         say(f"{version} is the champion of {surface}")
+        say("next: matinee serve, or matinee roll-back to undo")
+
+
+@app.command(help_epilogue=examples("approve titles@3 --reason 'read the report'"))
+def approve(
+    version: str, /, *, reason: str = "", by: str | None = None, service: ServiceFolder = HERE
+) -> None:
+    """Make a version that passed the gate against the champion the champion.
+
+    Parameters
+    ----------
+    version
+        Such as titles@3.
+    reason
+        Why; it stands in the history.
+    by
+        Who; the user name by default.
+    """
+    with Service.open(service) as opened:
+        surface, _ = parse_version(version)
+        Approvals(opened.registry).approve(surface, version, by or whoever(), reason)
+        say(f"{version} is the champion of {surface}")
+        say("next: matinee serve, or matinee roll-back to undo")
+
+
+@app.command(help_epilogue=examples("override titles@3 --reason 'the log cannot judge it'"))
+def override(
+    version: str, /, *, reason: str, by: str | None = None, service: ServiceFolder = HERE
+) -> None:
+    """Make a version the champion that did not pass the gate: the history shows it for ever.
+
+    Parameters
+    ----------
+    version
+        Such as titles@3.
+    reason
+        Why no proof is needed.
+    by
+        Who; the user name by default.
+    """
+    with Service.open(service) as opened:
+        surface, _ = parse_version(version)
+        Approvals(opened.registry).override(surface, version, by or whoever(), reason)
+        say(f"{version} is the champion of {surface}, by override")
         say("next: matinee serve, or matinee roll-back to undo")
 
 

@@ -7,6 +7,7 @@ give the same bytes.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,7 +144,8 @@ def _svg(draw: Callable[[Axes], None], height: float, title: str) -> str:
 
 def _page_ready(svg: str, title: str) -> str:
     """Without the XML prologue, in the page's colour, with words for those who cannot see it."""
-    body = svg[svg.index("<svg") :].strip().replace(INK, "currentColor")
+    body = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    body = body.strip().replace(INK, "currentColor")
     head, rest = body.split(">", 1)
     words = escape(title)
     return f'{head} role="img" aria-label="{words}"><title>{words}</title>{rest}'

@@ -1,6 +1,16 @@
-"""Policy versions with their lineage, and which of them is champion."""
+"""Policy versions with their lineage, which of them is champion, and who judged and approved it."""
 
-from matinee.registry.registry import Change, Registry
+from matinee.registry.approvals import Approvals, Judged
+from matinee.registry.changes import Change
+from matinee.registry.registry import Registry
 from matinee.registry.version import Version, check_surface, parse_version
 
-__all__ = ["Change", "Registry", "Version", "check_surface", "parse_version"]
+__all__ = [
+    "Approvals",
+    "Change",
+    "Judged",
+    "Registry",
+    "Version",
+    "check_surface",
+    "parse_version",
+]

@@ -6,10 +6,9 @@ import json
 import sqlite3
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matinee
 from matinee import models, policies
@@ -18,24 +17,10 @@ from matinee.lake.records import from_micros, micros
 from matinee.models import Model
 from matinee.policies import Policy
 from matinee.registry import files
+from matinee.registry.changes import Alias, Change, alias_of, crown, now, point, reigns_of, remember
 from matinee.registry.tables import SCHEMA
 from matinee.registry.version import Version, check_surface, parse_version
 from matinee.store import Store
-
-Alias = Literal["champion", "challenger"]
-
-
-@dataclass(frozen=True)
-class Change:
-    """One line of the history: who did what, when (UTC), from which version to which, and why."""
-
-    surface: str
-    at: datetime
-    by: str
-    action: str
-    old: str | None
-    new: str
-    reason: str
 
 
 class Registry:
@@ -47,7 +32,7 @@ class Registry:
 
     def __init__(self, store: Store, folder: Path | str) -> None:
         self.folder = Path(folder)
-        self._store = store
+        self.store = store
         store.migrate(SCHEMA)
 
     def register(
@@ -79,7 +64,7 @@ class Registry:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=home) as temporary:
             staged = Path(temporary) / "version"
             files.write(staged, model, policy)
-            with self._store.transaction() as connection:
+            with self.store.transaction() as connection:
                 number = self._next_number(surface, home)
                 files.move(staged, home / str(number))
                 connection.execute(
@@ -93,11 +78,11 @@ class Registry:
                         matinee.__version__,
                         *described,
                         by,
-                        _now(),
+                        now(),
                         parent and parse_version(parent)[1],
                     ),
                 )
-                _remember(
+                remember(
                     connection, surface, by=by, action="register", old=None, new=number, reason=""
                 )
         return self.get(f"{surface}@{number}")
@@ -105,7 +90,7 @@ class Registry:
     def get(self, version: str) -> Version:
         """What is known of a version such as ``titles@3``."""
         surface, number = parse_version(version)
-        found = self._store.rows(
+        found = self.store.rows(
             "SELECT * FROM registry_versions WHERE surface = ? AND number = ?", (surface, number)
         )
         if not found:
@@ -116,47 +101,37 @@ class Registry:
         """The versions of a surface, oldest first."""
         return [
             _version(row)
-            for row in self._store.rows(
+            for row in self.store.rows(
                 "SELECT * FROM registry_versions WHERE surface = ? ORDER BY number", (surface,)
             )
         ]
 
     def alias(self, surface: str, alias: Alias) -> Version | None:
         """The champion or the challenger of a surface, `None` while there is none."""
-        number = self._alias(surface, alias)
+        number = alias_of(self.store, surface, alias)
         return None if number is None else self.get(f"{surface}@{number}")
 
     def challenge(self, surface: str, version: str, by: str, reason: str) -> None:
         """Make a version the challenger: the one that waits to be promoted."""
-        number = self._number(surface, version)
-        with self._store.transaction() as connection:
-            old = self._alias(surface, "challenger")
-            _point(connection, surface, "challenger", number)
-            _remember(
+        number = self.number(surface, version)
+        with self.store.transaction() as connection:
+            old = alias_of(self.store, surface, "challenger")
+            point(connection, surface, "challenger", number)
+            remember(
                 connection, surface, by=by, action="challenge", old=old, new=number, reason=reason
             )
 
     def promote(self, surface: str, version: str, by: str, reason: str) -> None:
         """Make a version the champion; if it was the challenger, that place is empty after."""
-        number = self._number(surface, version)
-        with self._store.transaction() as connection:
-            old = self._alias(surface, "champion")
-            if old == number:
-                raise MatineeError(f"{version} is the champion already")
-            _point(connection, surface, "champion", number)
-            connection.execute(
-                "DELETE FROM registry_aliases WHERE surface = ? AND alias = 'challenger'"
-                " AND number = ?",
-                (surface, number),
-            )
-            _remember(
-                connection, surface, by=by, action="promote", old=old, new=number, reason=reason
-            )
+        number = self.number(surface, version)
+        with self.store.transaction() as connection:
+            old = alias_of(self.store, surface, "champion")
+            crown(connection, surface, by=by, action="promote", old=old, new=number, reason=reason)
 
     def roll_back(self, surface: str, by: str, reason: str) -> Version:
         """Make the champion before this one the champion again, and return it."""
-        with self._store.transaction() as connection:
-            reigns = self._reigns(surface)
+        with self.store.transaction() as connection:
+            reigns = reigns_of(self.store, surface)
             if len(reigns) < 2:
                 raise MatineeError(
                     f"{surface} cannot be rolled back",
@@ -164,8 +139,8 @@ class Registry:
                     next_step="matinee promote",
                 )
             old, number = reigns[-1], reigns[-2]
-            _point(connection, surface, "champion", number)
-            _remember(
+            point(connection, surface, "champion", number)
+            remember(
                 connection, surface, by=by, action="roll_back", old=old, new=number, reason=reason
             )
         return self.get(f"{surface}@{number}")
@@ -182,14 +157,14 @@ class Registry:
                 f"{surface}@{row['new']}",
                 row["reason"],
             )
-            for row in self._store.rows(
+            for row in self.store.rows(
                 "SELECT * FROM registry_history WHERE surface = ? ORDER BY id", (surface,)
             )
         ]
 
     def generation(self) -> int:
         """An integer that grows with every change; cheap enough to ask many times a second."""
-        (row,) = self._store.rows("SELECT coalesce(max(id), 0) AS id FROM registry_history")
+        (row,) = self.store.rows("SELECT coalesce(max(id), 0) AS id FROM registry_history")
         return int(row["id"])
 
     def load(self, version: str) -> tuple[Model, Policy]:
@@ -206,38 +181,19 @@ class Registry:
                 next_step=f"restore {folder} from a copy, or roll back",
             ) from error
 
-    def _number(self, surface: str, version: str) -> int:
+    def number(self, surface: str, version: str) -> int:
+        """The number of a version that must be of `surface`."""
         known = self.get(version)
         if known.surface != surface:
             raise MatineeError(f"{version} is not a version of {surface}")
         return known.number
 
-    def _alias(self, surface: str, alias: Alias) -> int | None:
-        found = self._store.rows(
-            "SELECT number FROM registry_aliases WHERE surface = ? AND alias = ?", (surface, alias)
-        )
-        return int(found[0]["number"]) if found else None
-
     def _next_number(self, surface: str, home: Path) -> int:
         """One more than any row or folder has: a crash may have left a folder without a row."""
-        (row,) = self._store.rows(
+        (row,) = self.store.rows(
             "SELECT max(number) AS number FROM registry_versions WHERE surface = ?", (surface,)
         )
         return 1 + max(row["number"] or 0, *files.numbers(home), 0)
-
-    def _reigns(self, surface: str) -> list[int]:
-        """The champions that led to the present one: each roll-back takes the last away."""
-        reigns: list[int] = []
-        for row in self._store.rows(
-            "SELECT action, new FROM registry_history WHERE surface = ?"
-            " AND action IN ('promote', 'roll_back') ORDER BY id",
-            (surface,),
-        ):
-            if row["action"] == "promote":
-                reigns.append(row["new"])
-            else:
-                reigns.pop()
-        return reigns
 
 
 def _check_known(
@@ -250,10 +206,6 @@ def _check_known(
             why=f"no class, or another one, has the name {thing.name!r}",
             next_step=f"{table}[{kind}.name] = {kind}",
         )
-
-
-def _now() -> int:
-    return micros(datetime.now(UTC))
 
 
 def _version(row: sqlite3.Row) -> Version:
@@ -270,29 +222,4 @@ def _version(row: sqlite3.Row) -> Version:
         row["by"],
         from_micros(row["registered_at"]),
         None if parent is None else f"{surface}@{parent}",
-    )
-
-
-def _point(connection: sqlite3.Connection, surface: str, alias: Alias, number: int) -> None:
-    connection.execute(
-        "INSERT INTO registry_aliases VALUES (?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET number = excluded.number",
-        (surface, alias, number),
-    )
-
-
-def _remember(
-    connection: sqlite3.Connection,
-    surface: str,
-    *,
-    by: str,
-    action: str,
-    old: int | None,
-    new: int,
-    reason: str,
-) -> None:
-    connection.execute(
-        "INSERT INTO registry_history (surface, at, by, action, old, new, reason)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (surface, _now(), by, action, old, new, reason),
     )

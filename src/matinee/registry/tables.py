@@ -44,5 +44,51 @@ SCHEMA = Schema(
         CREATE TRIGGER registry_history_is_not_deleted BEFORE DELETE ON registry_history
         BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
         """,
+        """
+        CREATE TABLE registry_history_next (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            surface TEXT NOT NULL,
+            at INTEGER NOT NULL,
+            by TEXT NOT NULL,
+            action TEXT NOT NULL CHECK (action IN
+                ('register', 'challenge', 'judge', 'approve', 'override', 'promote', 'roll_back')),
+            old INTEGER,
+            new INTEGER NOT NULL,
+            reason TEXT NOT NULL
+        ) STRICT;
+        INSERT INTO registry_history_next SELECT * FROM registry_history ORDER BY id;
+        DROP TABLE registry_history;
+        ALTER TABLE registry_history_next RENAME TO registry_history;
+        CREATE TRIGGER registry_history_is_not_changed BEFORE UPDATE ON registry_history
+        BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
+        CREATE TRIGGER registry_history_is_not_deleted BEFORE DELETE ON registry_history
+        BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
+        CREATE TRIGGER registry_history_is_not_replaced BEFORE INSERT ON registry_history
+        WHEN EXISTS (SELECT 1 FROM registry_history WHERE id = new.id)
+        BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
+        CREATE TABLE registry_verdicts (
+            id INTEGER PRIMARY KEY REFERENCES registry_history (id),
+            surface TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            champion INTEGER NOT NULL,
+            at INTEGER NOT NULL,
+            by TEXT NOT NULL,
+            turn INTEGER NOT NULL CHECK (turn >= 1),
+            outcome TEXT NOT NULL
+                CHECK (outcome IN ('passes', 'fails', 'insufficient support')),
+            alpha REAL NOT NULL,
+            evidence TEXT NOT NULL,
+            reasons TEXT NOT NULL,
+            FOREIGN KEY (surface, number) REFERENCES registry_versions (surface, number),
+            FOREIGN KEY (surface, champion) REFERENCES registry_versions (surface, number)
+        ) STRICT;
+        CREATE TRIGGER registry_verdicts_is_not_changed BEFORE UPDATE ON registry_verdicts
+        BEGIN SELECT raise(ABORT, 'verdicts are append-only'); END;
+        CREATE TRIGGER registry_verdicts_is_not_deleted BEFORE DELETE ON registry_verdicts
+        BEGIN SELECT raise(ABORT, 'verdicts are append-only'); END;
+        CREATE TRIGGER registry_verdicts_is_not_replaced BEFORE INSERT ON registry_verdicts
+        WHEN EXISTS (SELECT 1 FROM registry_verdicts WHERE id = new.id)
+        BEGIN SELECT raise(ABORT, 'verdicts are append-only'); END;
+        """,
     ),
 )

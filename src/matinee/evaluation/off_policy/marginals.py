@@ -11,6 +11,9 @@ from matinee.evaluation.off_policy.batch import Floats
 from matinee.policies import PlackettLuce, Policy, Preference
 from matinee.policies.base import places
 
+WIDE = 600.0
+"""Logits at most this far apart have weights, exp(logit - largest), that do not underflow."""
+
 
 def simulated_marginals(
     policy: Policy,
@@ -21,17 +24,21 @@ def simulated_marginals(
 ) -> tuple[Floats, Floats]:
     r"""The chance of each title of a slate in its slot, whatever stands above, and its error.
 
-        m_k = P(A_k = a_k),    estimated by the mean over draws of p(a_k | A_1 .. A_{k-1})
+        m_k = P(A_k = a_k),    estimated by the mean over draws of p(a_k | A_0 .. A_{k-1})
 
     `actions` [K] are positions among the candidates. Gives the marginals [K] and their standard
     errors [K], from `draws` >= 2 simulated slates, of which only the titles above a slot count:
     the chance of the title there is exact (Rao-Blackwell), so the first slot is without error.
     Marginals are 0 without error for titles outside the policy's segment and for slots below it.
 
-    For ``PlackettLuce`` titles above are drawn without a_k, and each draw weighs by the chance that
-    a_k was passed over; so the estimate is above 0 inside the segment, however rare the title is in
-    that slot. For other policies it is 0 where a_k stood above slot k in every draw. The noise of a
-    slate takes about 20 K D S bytes, with D draws and S titles in the segment.
+    For ``PlackettLuce`` titles above are drawn given that a_k is passed over, by choice or by coin,
+    and each draw weighs by the chance of that:
+
+        m_k = E[ prod_{j<k} (1 - p(a_k | A_0 .. A_{j-1}))  p(a_k | A_0 .. A_{k-1}) ]
+
+    so the estimate is above 0 inside the segment, however rare the title is in that slot. For other
+    policies it is 0 where a_k stood above slot k in every draw. A slate takes about 16 K D S bytes,
+    with D draws and S titles in the segment.
 
     Give each slate its own seed, for example ``[seed, number of the slate]``, and each of the two
     policies its own too: errors of different slates must not hang together (see
@@ -93,63 +100,95 @@ def _of_plackett_luce(
 ) -> Floats:
     r"""Chances [M, D] with the mean P(A_k = a), for places `wanted` [M] in slots [M], ascending.
 
-    Above slot k stand b_1 .. b_k, none of them a. With a coin of epsilon a step, 1 if uniform:
+    Above slot k stand b_0 .. b_{k-1}, none of them a. Step j, with R_j left of total weight W_j,
+    passes a over by Luce's choice or by the uniform coin:
 
-        p(b_j, coin 0 | b_{<j}) = (1 - epsilon) (1 - w_a / W_j)   w_{b_j} / (W_j - w_a)
-        p(b_j, coin 1 | b_{<j}) =      epsilon  (1 - 1 / \|R_j\|)  1 / (\|R_j\| - 1)
+        pass_j = (1 - epsilon) (1 - w_a / W_j) + epsilon (1 - 1 / \|R_j\|)
 
-    The last factors are the policy's two permutations without a (Luce's axiom), and they and the
-    coins are what is drawn. The factors in the middle, that a is passed over, are the weight.
+        P(A_k = a) = E[ prod_{j<k} pass_j ((1 - epsilon) w_a / W_k + epsilon / \|R_k\|) ]
+
+    over b drawn step by step given that a is passed over: the coin is uniform with the chance
+
+        epsilon (1 - 1 / \|R_j\|) / pass_j
+
+    and b_j then comes first, of what is left without a, in a uniform permutation, else in Luce's
+    (his axiom: without a the rest keep their odds). All slots share the permutations, and the
+    numbers that the coins are compared with.
     """
     logits = preference.logits.astype(np.float64)
-    size, steps = len(logits), int(slots[-1])
-    uniform = rng.random((draws, steps)) < policy.epsilon
-    above, without = _drawn_above(logits, slots, wanted, uniform, rng)
-    with_wanted = np.logaddexp(without, logits[wanted][:, None, None])
-    left = size - np.arange(steps + 1)
-    passed = np.where(uniform, 1 - 1 / left[:-1], np.exp(without - with_wanted)[..., :-1])
-    passed = np.where(above, passed, 1.0).prod(axis=2)
-    rows = np.arange(len(slots))
-    luce = np.exp(logits[wanted][:, None] - with_wanted[rows, :, slots])
-    chances: Floats = passed * ((1 - policy.epsilon) * luce + policy.epsilon / left[slots][:, None])
+    size, rows = len(logits), np.arange(len(slots))
+    luce, even = _permutations(logits, slots, wanted, draws, rng)
+    coins = rng.random((draws, int(slots[-1])))
+    rest = _Rest(logits, slots, wanted, draws)
+    passed, chances = np.ones((2, len(slots), draws))
+    for step in range(int(slots[-1]) + 1):
+        first = int(np.searchsorted(slots, step))
+        mine, others = rest.shares(first)
+        if slots[first] == step:
+            own = (1 - policy.epsilon) * mine[0] + policy.epsilon / (size - step)
+            chances[first] = passed[first] * own
+            first, others = first + 1, others[1:]
+        if first == len(slots):
+            break
+        by_coin = policy.epsilon * (1 - 1 / (size - step))
+        over = (1 - policy.epsilon) * others + by_coin
+        passed[first:] *= over
+        uniform = coins[:, step] * over < by_coin
+        chosen = luce[first:].argmax(axis=2)
+        chosen[uniform] = even[first:][uniform].argmax(axis=1)
+        at = (rows[first:, None], np.arange(draws), chosen)
+        luce[at] = even[at] = -1
+        rest.take(at)
     return chances
 
 
-def _drawn_above(
+def _permutations(
     logits: Floats,
     slots: NDArray[np.intp],
     wanted: NDArray[np.intp],
-    uniform: NDArray[np.bool_],
+    draws: int,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.bool_], Floats]:
-    """Which steps [M, 1, T] lie above each slot, and log(W_j - w_a) [M, D, T + 1] before each.
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Ranks [M, D, S] in Luce's permutations and in uniform ones; the first has the highest.
 
-    `uniform` [D, T] says by which permutation a step is drawn. All slots share the permutations.
+    The same for all slots, but for -1 at the title wanted in each.
     """
-    draws, steps = uniform.shape
-    rows = np.arange(len(slots))
-    shape = (len(slots), draws, len(logits))
-    preferred = np.broadcast_to(logits - np.log(-np.log1p(-rng.random(shape[1:]))), shape).copy()
-    other = np.broadcast_to(rng.random(shape[1:]), shape).copy()
-    preferred[rows, :, wanted] = other[rows, :, wanted] = -np.inf
-    taken = np.full((len(slots), draws, steps), -np.inf)
-    for step in range(steps):
-        first = int(np.searchsorted(slots, step, side="right"))
-        chosen = preferred[first:].argmax(axis=2)
-        coins = uniform[:, step]
-        chosen[:, coins] = other[first:, coins].argmax(axis=2)
-        taken[first:, :, step] = logits[chosen]
-        np.put_along_axis(preferred[first:], chosen[..., None], -np.inf, axis=2)
-        np.put_along_axis(other[first:], chosen[..., None], -np.inf, axis=2)
-    rest = _log_sum_exp(np.where(preferred > -np.inf, logits, -np.inf))
-    backwards = np.concatenate([rest[..., None], taken[..., ::-1]], axis=2)
-    above = np.arange(steps) < slots[:, None, None]
-    return above, np.logaddexp.accumulate(backwards, axis=2)[..., ::-1]
+    gumbel = -np.log(-np.log1p(-rng.random((draws, len(logits)))))
+    return _ranks(logits + gumbel, wanted), _ranks(rng.random(gumbel.shape), wanted)
 
 
-def _log_sum_exp(logits: Floats) -> Floats:
-    """log sum exp over the last axis; -inf where all of it is."""
-    largest = np.maximum(logits.max(axis=-1), np.finfo(np.float64).min)
-    with np.errstate(divide="ignore"):
-        whole: Floats = largest + np.log(np.exp(logits - largest[..., None]).sum(axis=-1))
-    return whole
+def _ranks(keys: Floats, wanted: NDArray[np.intp]) -> NDArray[np.int32]:
+    ranks = keys.argsort(axis=1).argsort(axis=1).astype(np.int32)
+    each = np.repeat(ranks[None], len(wanted), axis=0)
+    each[np.arange(len(wanted)), :, wanted] = -1
+    return each
+
+
+class _Rest:
+    """The weights of the titles that are left, without the one wanted in each slot.
+
+    Weights are relative to the largest logit; where that may underflow, to the largest left.
+    """
+
+    def __init__(
+        self, logits: Floats, slots: NDArray[np.intp], wanted: NDArray[np.intp], draws: int
+    ) -> None:
+        self._wide = bool(np.ptp(logits) > WIDE)
+        each = logits if self._wide else np.exp(logits - logits.max())
+        self._gone = -np.inf if self._wide else 0.0
+        self._own = each[wanted][:, None]
+        self._each = np.tile(each, (len(slots), draws, 1))
+        self._each[np.arange(len(slots)), :, wanted] = self._gone
+
+    def take(self, at: tuple[NDArray[np.intp], ...]) -> None:
+        """Take away the titles at these indices."""
+        self._each[at] = self._gone
+
+    def shares(self, first: int) -> tuple[Floats, Floats]:
+        """w_a / W and (W - w_a) / W, each [M - first, D], for the slots from `first` on."""
+        each, own = self._each[first:], self._own[first:]
+        if self._wide:
+            largest = np.maximum(each.max(axis=2), own)
+            each, own = np.exp(each - largest[..., None]), np.exp(own - largest)
+        others = each.sum(axis=2)
+        return own / (own + others), others / (own + others)
