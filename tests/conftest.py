@@ -18,11 +18,13 @@ def fill(service: Service) -> None:
         columns = service.lake.tables[table].schema.columns
         rows = [[getattr(record, name) for name in columns] for record in records]
         frame = pl.DataFrame(rows, schema=columns, orient="row")
-        service.lake.append(table, frame, source="world")
+        known = frame.with_columns(known_at=pl.lit(world.settings.start))
+        service.lake.append(table, known, source="world")
     for day in world.days():
         known = day.events.with_columns(known_at="ts")
         service.lake.append("events", known, source="world")
-    trained = training.train(service, ["popularity", "ease"], by="test")
+    noon = start - timedelta(hours=12)  # the last film of the log has ended
+    trained = training.train(service, ["popularity", "ease"], as_of=noon, by="test")
     service.registry.promote("titles", trained[1].id, "test", "for the tests")
 
 

@@ -1,62 +1,21 @@
 """Logged slates of one version, weighed for it and for others."""
 
-import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from service_rows import VISITED as AT
 
 from matinee.evaluation.off_policy.slate_iips import IndependentIPS
-from matinee.lake.records import Eligible, micros
-from matinee.lake.rows import Row, frame_of
-from matinee.lake.schemas import SCHEMAS
-from matinee.policies import PlackettLuce
-from matinee.service.folder import Service
 from matinee.service.outcomes import close_windows
-from matinee.service.runtime import Runtime
 from matinee.service.weighing import weigh
-from matinee.surfaces import Request
-
-AT = datetime.now(UTC) - timedelta(hours=2)
-
-
-def append(service, table, records):
-    rows = [Row(0, table, micros(AT), msgspec.structs.asdict(record)) for record in records]
-    service.lake.append(table, frame_of(rows, SCHEMAS[table]).drop("seq"), source="test")
 
 
 @pytest.fixture(scope="module")
-def service(made, tmp_path_factory):
-    """The champion titles@2 (ease) decided four slots for every member, and was played at random;
-    titles@3 is the same model with a policy that hardly explores."""
-    folder = tmp_path_factory.mktemp("weighing") / "shows"
-    shutil.copytree(made, folder)
-    (folder / "matinee.toml").write_text('[surfaces.titles]\nwindow = "1h"\n')
-    with Service.open(folder) as opened:
-        model, policy = opened.registry.load("titles@2")
-        opened.registry.register(
-            "titles",
-            model,
-            PlackettLuce(temperature=0.1, epsilon=0.05, segment=policy.segment),
-            data_as_of=AT - timedelta(days=1),
-            settings={},
-            metrics={},
-            by="test",
-        )
-        with Runtime(opened) as runtime:
-            decider = runtime.champion("titles")
-            members = opened.lake.current("members")["member_id"]
-            requests = [
-                Request(request_id="r", member_id=member, at=AT, slots=4) for member in members
-            ]
-            decisions = [decider.propose(runtime.located(request)) for request in requests]
-            sets = [one for one in decider.records(decisions) if isinstance(one, Eligible)]
-        append(opened, "eligible", sets)
-        append(opened, "decisions", decisions)
-        close_windows(opened)
-        yield opened
+def service(log_of_slates):
+    """The champion titles@2 (ease) decided four slots for every member, and nobody played."""
+    return log_of_slates
 
 
 @pytest.fixture(scope="module")

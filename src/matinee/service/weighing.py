@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from matinee.decisions import Counterfactual, generator
 from matinee.decisions.rebuild import preference_of
-from matinee.evaluation.off_policy.marginals import simulated_marginals
-from matinee.evaluation.off_policy.slates import Slates
+from matinee.evaluation.off_policy import Slates, simulated_marginals
+from matinee.evaluation.off_policy.calibration import Calibration
 from matinee.lake.records import Decision, micros
+from matinee.models import Vocabulary
 from matinee.policies import Policy, Preference
 from matinee.service.folder import Service
 from matinee.service.logged import eligible_sets, logged
@@ -21,8 +23,12 @@ from matinee.service.logged import eligible_sets, logged
 DRAWS = 32
 """Simulated slates for the marginal propensities of one decision."""
 
-OUTSIDE_DRAWS = 4
-"""Slates drawn from a version to see how much of it the log's segment leaves out."""
+LIKELY = 0.05
+"""Chance of the first slot from which on a choice is held against its propensity: rarer ones come
+too seldom to be checked one by one."""
+
+SLATES = 4
+"""Slates drawn from a version for each decision, to see what it would show."""
 
 Floats = NDArray[np.float64]
 Marginals = tuple[Floats, Floats]
@@ -32,28 +38,32 @@ Marginals = tuple[Floats, Floats]
 class Weighed:
     """Closed decisions in order of time, and a version's chances of each slot of each.
 
-    at : int64 [N], microseconds since 1970. policy : who decided [N].
+    at : int64 [N], microseconds since 1970. policy : who decided [N]. country : where [N].
     slates : the decisions with the logging and the version's propensities. Marginal ones are
         simulated for slates of several slots and exact for one.
     outside : float64 [N], the share of the version's titles that the log could not have shown.
+    chosen : how often each action is in slates drawn from the version, a few a decision.
     """
 
     at: NDArray[np.int64]
     policy: list[str]
+    country: list[str]
     slates: Slates
     outside: Floats
+    chosen: Counter[str]
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Weighings:
     """What the log holds to judge versions by: one `Weighed` each, of the same decisions.
 
-    `waiting` decisions have windows that are still open, `unlike` a history that the log no longer
-    tells, and `foreign` were not made by a version of this registry, so that their distribution
-    cannot be rebuilt. None of these is in `weighed`.
+    `calibration` is of the first slots, by country. Not in here are `waiting` decisions, whose
+    windows are still open, `unlike` ones, whose record tells of another history than the log, and
+    `foreign` ones, which others made than was asked for.
     """
 
     weighed: Mapping[str, Weighed]
+    calibration: Calibration
     waiting: int
     unlike: int
     foreign: int
@@ -64,16 +74,21 @@ def weigh(
     surface: str,
     versions: Sequence[str],
     since: datetime,
+    *,
+    by: str | None = None,
     advance: Callable[[int], None] = lambda _: None,
-) -> Evidence:
+) -> Weighings:
     """Weigh the decisions made on a surface after `since` for each of `versions`.
 
+    Only those that the version `by` made, or any version of the registry where it is `None`.
     Nothing is drawn that is not seeded: the same log gives the same numbers. `advance` is told
     of each bucket of members that is done.
     """
-    policies = _policies(service, surface)
+    policies = _policies(service, surface, by)
     asked = {name: Counterfactual(*service.registry.load(name)) for name in versions}
     sets = eligible_sets(service.lake)
+    actions = Vocabulary(sorted({candidate for ids in sets.values() for candidate in ids}))
+    calibration = Calibration(len(actions))
     parts: dict[str, list[_Part]] = {name: [] for name in versions}
     waiting = unlike = foreign = 0
     minutes = service.settings.surfaces.titles.min_minutes
@@ -85,30 +100,36 @@ def weigh(
             _shown(record, rewards, sets[record.eligible], policies[record.policy])
             for record, rewards in zip(own.records, own.rewards, strict=True)
         ]
+        if shown:
+            calibration = _calibrated(calibration, shown, sets, actions)
         for name, version in asked.items():
             preferences = version.preferences(own.records, sets, own.histories)
             parts[name] += [
-                _unchanged(one) if one.record.policy == name else _weighed(one, version, preference)
+                _part(one, name, version, preference, sets[one.record.eligible])
                 for one, preference in zip(shown, preferences, strict=True)
             ]
         advance(1)
     weighed = {name: _joined(found) for name, found in parts.items()}
-    return Evidence(weighed, waiting, unlike, foreign)
+    return Weighings(weighed, calibration, waiting, unlike, foreign)
 
 
-def _policies(service: Service, surface: str) -> dict[str, Policy]:
-    """The policy of every version of a surface, by its id."""
-    versions = service.registry.versions(surface)
-    return {version.id: service.registry.load(version.id)[1] for version in versions}
+def _policies(service: Service, surface: str, by: str | None) -> dict[str, Policy]:
+    """The policies of the versions whose decisions are weighed, by id."""
+    versions = [version.id for version in service.registry.versions(surface)]
+    return {name: service.registry.load(name)[1] for name in versions if by in {None, name}}
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """A logged decision: where its actions stand [K] and their marginals with errors [K]."""
+    """A logged decision: where its actions stand [K] and their marginals with errors [K].
+
+    `likely` are the positions with a fair chance of the first slot.
+    """
 
     record: Decision
     reward: Floats
     actions: NDArray[np.int32]
+    likely: list[int]
     logging: Marginals
 
 
@@ -122,32 +143,71 @@ class _Part:
     logging: Marginals
     wanted: Marginals
     outside: float
+    drawn: list[str]
+
+
+def _calibrated(
+    calibration: Calibration,
+    shown: Sequence[_Shown],
+    sets: Mapping[str, Sequence[str]],
+    actions: Vocabulary,
+) -> Calibration:
+    """With the first slots of these: what stood there, and what could have."""
+    possible = np.zeros((len(shown), len(actions)), bool)
+    codes = {name: actions.encode(ids) for name, ids in sets.items()}
+    for row, one in zip(possible, shown, strict=True):
+        row[codes[one.record.eligible][one.likely]] = True
+    records = [one.record for one in shown]
+    return calibration.add(
+        actions.encode([record.actions[0] for record in records]),
+        [record.propensities[0] for record in records],
+        possible=possible,
+        segment=[_country(record) for record in records],
+    )
+
+
+def _country(record: Decision) -> str:
+    return record.context.get("country") or "none"
 
 
 def _shown(record: Decision, reward: Floats, candidates: Sequence[str], policy: Policy) -> _Shown:
     places = {candidate: place for place, candidate in enumerate(candidates)}
     actions = np.array([places[action] for action in record.actions], np.int32)
     logging = _marginals(policy, preference_of(record), actions, [record.seed, 0])
-    return _Shown(record, reward, actions, logging)
+    return _Shown(record, reward, actions, _likely(policy, preference_of(record)), logging)
 
 
-def _unchanged(shown: _Shown) -> _Part:
-    """What a version would have done where it decided itself: every ratio is one, exactly."""
-    ones = np.ones(len(shown.actions))
-    same = (ones, np.zeros(len(shown.actions)))
-    return _Part(shown.record, shown.reward, np.array(shown.record.propensities), same, same, 0.0)
+def _likely(policy: Policy, preference: Preference) -> list[int]:
+    """The positions that stand first in the segment and have a chance of `LIKELY` or more."""
+    found: list[int] = []
+    for place in preference.segment.tolist():
+        if policy.propensities(preference, np.array([place], np.int32))[0] < LIKELY:
+            break
+        found.append(place)
+    return found
 
 
-def _weighed(shown: _Shown, version: Counterfactual, preference: Preference) -> _Part:
-    policy, record, actions = version.policy, shown.record, shown.actions
-    return _Part(
-        record,
-        shown.reward,
-        policy.propensities(preference, actions),
-        shown.logging,
-        _marginals(policy, preference, actions, [record.seed, 1]),
-        _outside(policy, preference, preference_of(record), actions, record.seed),
-    )
+def _part(
+    shown: _Shown,
+    name: str,
+    version: Counterfactual,
+    preference: Preference,
+    candidates: Sequence[str],
+) -> _Part:
+    """Where the version decided itself every ratio is one, exactly."""
+    record, actions = shown.record, shown.actions
+    if record.policy == name:
+        ones, none = np.ones(len(actions)), np.zeros(len(actions))
+        target, logging, wanted = np.array(record.propensities), (ones, none), (ones, none)
+        preference = preference_of(record)
+    else:
+        target = version.policy.propensities(preference, actions)
+        logging = shown.logging
+        wanted = _marginals(version.policy, preference, actions, [record.seed, 1])
+    drawn = _drawn(version.policy, preference, len(actions), record.seed)
+    outside = float(np.mean(~np.isin(drawn, record.segment))) if len(drawn) else 0.0
+    titles = [candidates[place] for place in drawn.tolist()]
+    return _Part(record, shown.reward, target, logging, wanted, outside, titles)
 
 
 def _marginals(
@@ -158,19 +218,12 @@ def _marginals(
     return simulated_marginals(policy, preference, actions, DRAWS, seed)
 
 
-def _outside(
-    policy: Policy,
-    preference: Preference,
-    logged_by: Preference,
-    actions: NDArray[np.int32],
-    seed: int,
-) -> float:
-    """The share of the version's titles that are not in the log's segment, in a few slates."""
+def _drawn(policy: Policy, preference: Preference, slots: int, seed: int) -> NDArray[np.int32]:
+    """What stands in a few slates of a policy, in positions of the eligible set."""
     if not len(preference.segment):
-        return 0.0
+        return np.zeros(0, np.int32)
     rng = generator(seed)
-    drawn = [policy.draw(preference, len(actions), rng).actions for _ in range(OUTSIDE_DRAWS)]
-    return float(np.mean(~np.isin(np.concatenate(drawn), logged_by.segment)))
+    return np.concatenate([policy.draw(preference, slots, rng).actions for _ in range(SLATES)])
 
 
 def _joined(parts: Sequence[_Part]) -> Weighed:
@@ -200,6 +253,8 @@ def _joined(parts: Sequence[_Part]) -> Weighed:
     return Weighed(
         np.array([micros(record.at) for record in records], np.int64),
         [record.policy for record in records],
+        [_country(record) for record in records],
         slates,
         np.array([part.outside for part in ordered]),
+        Counter(title for part in ordered for title in part.drawn),
     )

@@ -1,0 +1,94 @@
+"""The small trained service after its champion has decided."""
+
+import shutil
+from datetime import timedelta
+
+import msgspec
+import numpy as np
+import pytest
+from service_rows import VISITED
+
+from matinee.lake.records import Eligible, Event, micros
+from matinee.lake.rows import Row, frame_of
+from matinee.lake.schemas import SCHEMAS
+from matinee.policies import PlackettLuce
+from matinee.service.folder import Service
+from matinee.service.outcomes import close_windows
+from matinee.service.runtime import Runtime
+from matinee.surfaces import Request
+
+POLICIES = (
+    PlackettLuce(temperature=0.1, epsilon=0.05, segment=100),
+    PlackettLuce(temperature=0.3, epsilon=0.3, segment=100),
+)
+"""titles@3 keeps closer to the best than the champion, titles@4 explores more; all one model."""
+
+
+def append(service, table, records):
+    known = micros(VISITED + timedelta(minutes=5) * (table == "events"))
+    rows = [Row(0, table, known, msgspec.structs.asdict(one)) for one in records]
+    added = service.lake.append(table, frame_of(rows, SCHEMAS[table]).drop("seq"), source="test")
+    assert added.rejected == 0
+
+
+def visited(folder, visits, slots):
+    """The service in `folder` after every member came back `visits` times.
+
+    What its model likes best is played nine times out of ten, everything else once in fifty.
+    """
+    (folder / "matinee.toml").write_text('[surfaces.titles]\nwindow = "1h"\n')
+    (folder / "salt").write_bytes(bytes(32))  # the same draws in each run
+    service = Service.open(folder)
+    model, _ = service.registry.load("titles@2")
+    earlier = {"data_as_of": VISITED - timedelta(hours=1), "settings": {}, "metrics": {}}
+    with Runtime(service) as runtime:
+        decider = runtime.champion("titles")
+        requests = [
+            Request(request_id=f"r{visit}", member_id=member, at=VISITED, slots=slots)
+            for member in service.lake.current("members")["member_id"]
+            for visit in range(visits)
+        ]
+        decisions = [decider.propose(runtime.located(request)) for request in requests]
+        sets = [one for one in decider.records(decisions) if isinstance(one, Eligible)]
+    ids = {one.eligible: one.candidates for one in sets}
+    chance = np.random.default_rng(0)
+    plays = [
+        Event(
+            event_id=f"{decision.decision_id}-{position}",
+            member_id=decision.member_id,
+            kind="play",
+            ts=VISITED + timedelta(minutes=5),
+            title_id=title,
+            value=30.0,
+            decision_id=decision.decision_id,
+            position=position,
+        )
+        for decision in decisions
+        for position, title in enumerate(decision.actions)
+        if chance.random() < (0.9 if title == ids[decision.eligible][decision.segment[0]] else 0.02)
+    ]
+    append(service, "eligible", sets)
+    append(service, "decisions", decisions)
+    append(service, "events", plays)
+    close_windows(service)
+    for policy in POLICIES:
+        service.registry.register("titles", model, policy, by="test", **earlier)
+    return service
+
+
+@pytest.fixture(scope="session")
+def log_of_slates(made, tmp_path_factory):
+    """Four slots for each member, once."""
+    folder = tmp_path_factory.mktemp("slates") / "shows"
+    shutil.copytree(made, folder)
+    with visited(folder, visits=1, slots=4) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def log_of_choices(made, tmp_path_factory):
+    """One slot for each member, fifteen times."""
+    folder = tmp_path_factory.mktemp("choices") / "shows"
+    shutil.copytree(made, folder)
+    with visited(folder, visits=15, slots=1) as service:
+        yield service
