@@ -178,3 +178,30 @@ def test_what_cannot_be_done_is_said_and_why(shows, capsys, command, told):
 def test_a_command_given_wrong_ends_with_two(shows, capsys, command):
     assert run(command.split()) == 2
     assert "error" in capsys.readouterr().err
+
+
+def test_evaluate_judges_a_candidate_and_says_where_the_page_is(shows, capsys):
+    """Nothing was decided yet: there is nothing to judge by, and no number."""
+    assert run(["evaluate", "titles", "--candidate", "titles@1"]) == 0
+    printed = capsys.readouterr()
+    assert "titles@1 against titles@2: insufficient support" in printed.err
+    assert "candidate less champion" not in printed.out
+    (page,) = (shows / "reports").glob("titles@1-*.html")
+    assert str(page) in printed.err
+    assert "insufficient support" in page.read_text()
+
+
+def test_a_candidate_without_a_pass_cannot_be_approved_only_overridden(shows, capsys):
+    assert run(["approve", "titles@1"]) == 1
+    assert "matinee evaluate titles --candidate titles@1" in capsys.readouterr().err
+    assert run(["override", "titles@1", "--reason", "the film festival"]) == 0
+    with Service.open(shows) as service:
+        assert service.registry.alias("titles", "champion").id == "titles@1"
+        last = service.registry.history("titles")[-1]
+        assert (last.action, last.reason) == ("override", "the film festival")
+
+
+@pytest.mark.parametrize("version", ["titles@2", "titles@9", "artwork@1", "../x"])
+def test_what_cannot_be_judged_is_told_plainly(shows, capsys, version):
+    assert run(["evaluate", "titles", "--candidate", version]) == 1
+    assert capsys.readouterr().err.startswith("error: ")

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from matinee.cli.app import HERE, ServiceFolder, app, examples, whoever
-from matinee.console import say, show, show_report, working
+from matinee.console import progress, say, show, show_report, working
+from matinee.desk import proof
 from matinee.errors import MatineeError
 from matinee.registry import Approvals, Version, parse_version
-from matinee.service import training
+from matinee.service import judging, training
 from matinee.service.folder import Service
 from matinee.service.forgetting import tombstones
 
@@ -50,11 +51,18 @@ def train(
         say(f"next: matinee evaluate {surface}, or matinee promote {trained[-1].id}")
 
 
-@app.command(help_epilogue=examples("evaluate titles", "evaluate titles --protocol time-split"))
+@app.command(
+    help_epilogue=examples(
+        "evaluate titles",
+        "evaluate titles --protocol time-split",
+        "evaluate titles --candidate titles@3",
+    )
+)
 def evaluate(
     surface: Surface,
     /,
     *,
+    candidate: str | None = None,
     model: ModelNames = None,
     protocol: training.Protocol = "leave-one-out",
     at: datetime | None = None,
@@ -62,15 +70,22 @@ def evaluate(
     seed: int = 0,
     service: ServiceFolder = HERE,
 ) -> None:
-    """Rank held-out titles with each model, print the table and save it.
+    """Judge a candidate on the log, or rank held-out titles with each model.
 
-    The whole catalogue is ranked, popularity is always in the table, and intervals are bootstrapped
-    by member. The report goes to reports/ with its data, seed, settings and version.
+    With --candidate the version is held against the champion, off-policy, on the decisions that
+    the champion made after both were trained. The gate says passes, fails or insufficient support,
+    and why; the verdict goes on record, and a page with plots to reports/. A pass waits for
+    matinee approve.
+
+    Without it the whole catalogue is ranked, popularity is always in the table, and intervals are
+    bootstrapped by member. The report goes to reports/ with its data, seed, settings and version.
 
     Parameters
     ----------
     surface
         What to evaluate.
+    candidate
+        A version to hold against the champion, such as titles@3. The options below are not for it.
     protocol
         leave-one-out asks for each member's last title; time-split for all after a time.
     at
@@ -81,6 +96,9 @@ def evaluate(
         Of the bootstrap.
     """
     with Service.open(service) as opened:
+        if candidate is not None:
+            _judge(opened, surface, candidate)
+            return
         with working("Evaluating"):
             report = training.evaluate(
                 opened,
@@ -199,6 +217,36 @@ def roll_back(
     with Service.open(service) as opened:
         version = opened.registry.roll_back(surface, by or whoever(), reason)
         say(f"{version.id} is the champion of {surface} again")
+
+
+def _judge(service: Service, surface: str, candidate: str) -> None:
+    if parse_version(candidate)[0] != surface:
+        raise MatineeError(
+            f"{candidate} is not a version of {surface}", next_step=f"matinee versions {surface}"
+        )
+    with progress("Weighing", service.lake.tables["decisions"].bucket_count, "parts") as advance:
+        found = judging.judge(service, candidate, by=whoever(), advance=advance)
+    verdict = found.verdict
+    say(f"{candidate} against {found.champion.id}: {verdict.outcome}", style="bold")
+    for reason in verdict.reasons:
+        say(f"  {reason}")
+    if verdict.estimate is not None:
+        lines = {"candidate less champion": verdict.estimate, **found.values}
+        show(
+            ("reward of a decision", "value", "low", "high", "interval"),
+            [
+                (
+                    name,
+                    *(f"{getattr(one, end):.4f}" for end in ("value", "low", "high")),
+                    one.method,
+                )
+                for name, one in lines.items()
+            ],
+        )
+    show(("what it stands on", ""), proof.facts(found))
+    say(f"the page with plots: {proof.save(found, service)}")
+    for step in verdict.next_steps:
+        say(f"next: {step}")
 
 
 def _list(service: Service, listed: list[Version]) -> None:

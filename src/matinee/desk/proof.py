@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from importlib import resources
+from pathlib import Path
 
 import jinja2
 
 from matinee.evaluation import plots
 from matinee.evaluation.intervals.base import Interval
 from matinee.evaluation.off_policy.calibration import Cell
+from matinee.service.folder import Service
 from matinee.service.judging import Judgement
 
 FIRST_LOOK = 10
@@ -40,6 +42,17 @@ def page(judgement: Judgement, service: str, *, simulated: bool = False) -> str:
         values={name: words(interval) for name, interval in judgement.values.items()},
         difference=words(judgement.verdict.estimate) if judgement.verdict.estimate else None,
     )
+
+
+def save(judgement: Judgement, service: Service) -> Path:
+    """Write the page into reports/ of the service under the time it was made."""
+    folder = service.folder / "reports"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{judgement.candidate.id}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.html"
+    text = page(judgement, service.name, simulated=service.simulated)
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    return unfinished.replace(path)
 
 
 def facts(judgement: Judgement) -> list[tuple[str, str]]:
