@@ -44,4 +44,4 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	touch $@
 
 clean:  ## Remove the environment and what tools left behind
-	rm -rf $(VENV) .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .bench .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

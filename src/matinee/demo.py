@@ -15,11 +15,13 @@ import polars as pl
 
 from matinee.console import progress, say, show_report, show_tallies, working
 from matinee.decisions import Decider
+from matinee.desk import proof
 from matinee.lake.importers import MovieLens, load
 from matinee.lake.records import Decision, Eligible, Event, micros
 from matinee.lake.rows import Row, frame_of
 from matinee.lake.schemas import SCHEMAS
-from matinee.service import training
+from matinee.policies import PlackettLuce
+from matinee.service import judging, training
 from matinee.service.folder import Service
 from matinee.service.outcomes import close_windows
 from matinee.service.runtime import Runtime
@@ -27,7 +29,7 @@ from matinee.surfaces import Request
 from matinee.world import Day, World
 from matinee.world import Settings as WorldSettings
 
-VISITS = 500
+VISITS = 2_000
 """Members who come back once the champion decides, to close the loop."""
 
 AWAY = timedelta(hours=12)
@@ -50,6 +52,7 @@ def simulated(folder: Path, settings: WorldSettings | None = None) -> Service:
     _learn(service, as_of=end)
     _tell_truth(service, world)
     _visit(service, world)
+    _challenge(service, world)
     return service
 
 
@@ -205,6 +208,45 @@ def _visit(service: Service, world: World) -> None:
         f"{plays / len(decisions):.2f} plays per decision, each in the log; "
         f"{close_windows(service)}"
     )
+
+
+def _challenge(service: Service, world: World) -> None:
+    """A challenger that explores less is judged on the champion's log, beside the truth."""
+    champion = service.registry.alias("titles", "champion")
+    assert champion is not None  # noqa: S101
+    model, policy = service.registry.load(champion.id)
+    assert isinstance(policy, PlackettLuce)  # noqa: S101
+    bolder = replace(policy, temperature=policy.temperature / 2)
+    challenger = service.registry.register(
+        "titles",
+        model,
+        bolder,
+        data_as_of=champion.data_as_of,
+        settings=champion.settings,
+        metrics=champion.metrics,
+        by="demo",
+        parent=champion.id,
+    )
+    reason = "the same model, at half the temperature: would exploring less earn more?"
+    service.registry.challenge("titles", challenger.id, by="demo", reason=reason)
+    say(f"{challenger.id} challenges {champion.id}: {reason}")
+    with progress("Weighing", service.lake.tables["decisions"].bucket_count, "parts") as advance:
+        found = judging.judge(service, challenger.id, by="demo", advance=advance)
+    say(f"The gate: {challenger.id} {found.verdict.outcome}")
+    for line in found.verdict.reasons:
+        say(f"  {line}")
+    if found.verdict.estimate is not None:
+        say(f"  estimated gain, plays per decision: {proof.words(found.verdict.estimate)}")
+    at = _log_end() + AWAY
+    members = [member.member_id for member in world.members()]
+    with Runtime(service) as runtime:
+        truth = [
+            world.value(_slates(runtime.decider(name), at), at, members, draws=2)[0]
+            for name in (champion.id, challenger.id)
+        ]
+    gain = truth[1] - truth[0]
+    say(f"  the truth, known only because this service is simulated: {gain:+.4f}")
+    say(f"  its page: {proof.save(found, service, truth=gain)}")
 
 
 def _answers(world: World, decision: Decision) -> list[Event]:

@@ -11,6 +11,7 @@ import pytest
 
 from matinee import demo
 from matinee.cli import run
+from matinee.registry import Approvals
 from matinee.service import training
 from matinee.service.folder import Service
 from matinee.service.outcomes import Unmatched
@@ -101,8 +102,16 @@ def test_a_finished_demonstration_is_not_made_again(simulated, tmp_path, capsys)
     assert run(["demo", str(folder), "--no-serve"]) == 0
     assert "has been made before" in capsys.readouterr().err
     with Service.open(folder) as service:
-        assert len(service.registry.versions("titles")) == 3
+        assert len(service.registry.versions("titles")) == 4
         assert len(training.reports(service, "titles")) == 1
+
+
+def test_a_challenger_was_judged_and_the_verdict_stands(simulated):
+    with Service.open(simulated) as service:
+        (verdict,) = Approvals(service.registry).verdicts("titles")
+        assert verdict.candidate == service.registry.alias("titles", "challenger").id
+        assert verdict.champion == service.registry.alias("titles", "champion").id
+        assert list((service.folder / "reports").glob(f"{verdict.candidate}-*.html"))
 
 
 def test_one_that_was_cut_short_goes_on(tmp_path, monkeypatch):

@@ -18,9 +18,12 @@ FIRST_LOOK = 10
 """Decisions before which an interval is too wide to be drawn beside later ones."""
 
 
-def page(judgement: Judgement, service: str, *, simulated: bool = False) -> str:
+def page(
+    judgement: Judgement, service: str, *, simulated: bool = False, truth: float | None = None
+) -> str:
     """The page: verdict, reasons, what to do, the numbers there are, and how they came about.
 
+    `truth` is the true difference, which only a simulated service knows.
     Where support is lacking it holds no estimate, as the judgement does.
     """
     environment = jinja2.Environment(
@@ -34,6 +37,7 @@ def page(judgement: Judgement, service: str, *, simulated: bool = False) -> str:
     return environment.get_template("proof.html").render(
         service=service,
         simulated=simulated,
+        truth=None if truth is None else f"{truth:+.4f}",
         style=style,
         judgement=judgement,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -44,12 +48,12 @@ def page(judgement: Judgement, service: str, *, simulated: bool = False) -> str:
     )
 
 
-def save(judgement: Judgement, service: Service) -> Path:
+def save(judgement: Judgement, service: Service, truth: float | None = None) -> Path:
     """Write the page into reports/ of the service under the time it was made."""
     folder = service.folder / "reports"
     folder.mkdir(exist_ok=True)
     path = folder / f"{judgement.candidate.id}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.html"
-    text = page(judgement, service.name, simulated=service.simulated)
+    text = page(judgement, service.name, simulated=service.simulated, truth=truth)
     unfinished = path.with_suffix(".tmp")
     unfinished.write_text(text, encoding="utf-8")
     return unfinished.replace(path)
