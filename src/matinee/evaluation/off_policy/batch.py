@@ -148,4 +148,4 @@ def require(holds: NDArray[np.bool_], name: str, column: NDArray[Any], what: str
 
 
 def _column(values: ArrayLike | None, size: int) -> Floats:
-    return np.zeros(size) if values is None else np.asarray(values, np.float64)
+    return np.broadcast_to(0.0, (size,)) if values is None else np.asarray(values, np.float64)

@@ -38,11 +38,15 @@ class Moments:
         """Of terms [N, T] whose rows belong to clusters [N]."""
         if not len(terms):
             return cls.none(terms.shape[1])
-        sums = cluster_sums(terms, cluster)
-        mean = sums.mean(axis=0)
-        centred = sums - mean
+        alone = bool((cluster[1:] > cluster[:-1]).all())
+        sums = np.ascontiguousarray((terms if alone else cluster_sums(terms, cluster)).T)
+        mean = sums.mean(axis=1)
+        centred = sums - mean[:, None]
         with np.errstate(over="ignore"):  # weights beyond 1e150 have an error of infinity
-            return cls(len(sums), mean, centred.T @ centred)
+            spread = np.einsum("in,jn->ij", centred, centred)
+        if alone:  # each of one row
+            mean, spread = np.append(mean, 1.0), np.pad(spread, (0, 1))
+        return cls(sums.shape[1], mean, spread)
 
     def __add__(self, other: Self) -> Self:
         clusters = self.clusters + other.clusters
