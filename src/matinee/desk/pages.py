@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
-import jinja2
 import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -15,6 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from matinee.decisions import HomeRow, ShownTitle
+from matinee.desk.rendering import templates
 from matinee.desk.report import latest_report
 from matinee.errors import MatineeError
 from matinee.lake.records import MemberId
@@ -52,13 +52,7 @@ class Desk:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self._templates = jinja2.Environment(
-            loader=jinja2.PackageLoader("matinee.desk"),
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            undefined=jinja2.StrictUndefined,
-        )
+        self._templates = templates()
 
     async def index(self, _: Request) -> Response:
         """Some members, and how good the models are."""

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
-import jinja2
-
+from matinee.desk.rendering import templates
 from matinee.evaluation import plots
 from matinee.evaluation.intervals.base import Interval
 from matinee.evaluation.off_policy.calibration import Cell
 from matinee.service.folder import Service
 from matinee.service.judging import Judgement
+from matinee.service.training import write_report
 
 FIRST_LOOK = 10
 """Decisions before which an interval is too wide to be drawn beside later ones."""
@@ -26,37 +26,29 @@ def page(
     `truth` is the true difference, which only a simulated service knows.
     Where support is lacking it holds no estimate, as the judgement does.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("matinee.desk"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     style = resources.files("matinee.desk").joinpath("static/matinee.css").read_text("utf-8")
-    return environment.get_template("proof.html").render(
-        service=service,
-        simulated=simulated,
-        truth=None if truth is None else f"{truth:+.4f}",
-        style=style,
-        judgement=judgement,
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        figures=figures(judgement),
-        facts=facts(judgement),
-        values={name: words(interval) for name, interval in judgement.values.items()},
-        difference=words(judgement.verdict.estimate) if judgement.verdict.estimate else None,
+    return (
+        templates()
+        .get_template("proof.html")
+        .render(
+            service=service,
+            simulated=simulated,
+            truth=None if truth is None else f"{truth:+.4f}",
+            style=style,
+            judgement=judgement,
+            made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+            figures=figures(judgement),
+            facts=facts(judgement),
+            values={name: words(interval) for name, interval in judgement.values.items()},
+            difference=words(judgement.verdict.estimate) if judgement.verdict.estimate else None,
+        )
     )
 
 
 def save(judgement: Judgement, service: Service, truth: float | None = None) -> Path:
     """Write the page into reports/ of the service under the time it was made."""
-    folder = service.folder / "reports"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{judgement.candidate.id}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.html"
     text = page(judgement, service.name, simulated=service.simulated, truth=truth)
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    return unfinished.replace(path)
+    return write_report(service, judgement.candidate.id, ".html", text)
 
 
 def facts(judgement: Judgement) -> list[tuple[str, str]]:

@@ -22,7 +22,6 @@ from matinee.service.folder import Service
 from matinee.service.weighing import Floats, Weighed, Weighings, weigh
 from matinee.surfaces import Surface
 
-LEVEL = 0.95
 LOOKS = 40
 """At how many sizes of the log the interval is kept, to draw it."""
 

@@ -181,11 +181,16 @@ def reports(service: Service, surface: str) -> list[Path]:
 
 def save_report(service: Service, report: Report, surface: str = "titles") -> Path:
     """Write the report as JSON under the time it was made."""
+    return write_report(service, surface, ".json", report.to_json() + "\n")
+
+
+def write_report(service: Service, of: str, suffix: str, text: str) -> Path:
+    """Write a report of something into the folder of reports, whole or not at all."""
     folder = service.folder / "reports"
     folder.mkdir(exist_ok=True)
-    path = folder / f"{surface}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.json"
+    path = folder / f"{of}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}{suffix}"
     unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(report.to_json() + "\n", encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8")
     return unfinished.replace(path)
 
 

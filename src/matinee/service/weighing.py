@@ -18,7 +18,7 @@ from matinee.lake.records import Decision, micros
 from matinee.models import Vocabulary
 from matinee.policies import Policy, Preference
 from matinee.service.folder import Service
-from matinee.service.logged import eligible_sets, logged
+from matinee.service.logged import Logged, eligible_sets, logged
 
 DRAWS = 32
 """Simulated slates for the marginal propensities of one decision."""
@@ -84,10 +84,15 @@ def weigh(
     Nothing is drawn that is not seeded: the same log gives the same numbers. `advance` is told
     of each bucket of members that is done.
     """
-    policies = _policies(service, surface, by)
-    asked = {name: Counterfactual(*service.registry.load(name)) for name in versions}
+    known = [version.id for version in service.registry.versions(surface)]
+    deciders = [name for name in known if by in {None, name}]
+    loaded = {name: service.registry.load(name) for name in dict.fromkeys([*versions, *deciders])}
+    policies = {name: loaded[name][1] for name in deciders}
+    asked = {name: Counterfactual(*loaded[name]) for name in versions}
     sets = eligible_sets(service.lake)
+    places = {name: Vocabulary(ids) for name, ids in sets.items()}
     actions = Vocabulary(sorted({candidate for ids in sets.values() for candidate in ids}))
+    codes = {name: actions.encode(ids) for name, ids in sets.items()}
     calibration = Calibration(len(actions))
     parts: dict[str, list[_Part]] = {name: [] for name in versions}
     waiting = unlike = foreign = 0
@@ -97,13 +102,13 @@ def weigh(
         waiting, unlike = waiting + part.waiting, unlike + part.unlike
         foreign += len(part.records) - len(own.records)
         shown = [
-            _shown(record, rewards, sets[record.eligible], policies[record.policy])
+            _shown(record, rewards, places[record.eligible], policies[record.policy])
             for record, rewards in zip(own.records, own.rewards, strict=True)
         ]
         if shown:
-            calibration = _calibrated(calibration, shown, sets, actions)
+            calibration = _calibrated(calibration, shown, codes, actions)
         for name, version in asked.items():
-            preferences = version.preferences(own.records, sets, own.histories)
+            preferences = _preferences(name, version, own, sets)
             parts[name] += [
                 _part(one, name, version, preference, sets[one.record.eligible])
                 for one, preference in zip(shown, preferences, strict=True)
@@ -113,10 +118,17 @@ def weigh(
     return Weighings(weighed, calibration, waiting, unlike, foreign)
 
 
-def _policies(service: Service, surface: str, by: str | None) -> dict[str, Policy]:
-    """The policies of the versions whose decisions are weighed, by id."""
-    versions = [version.id for version in service.registry.versions(surface)]
-    return {name: service.registry.load(name)[1] for name in versions if by in {None, name}}
+def _preferences(
+    name: str, version: Counterfactual, asked: Logged, sets: Mapping[str, Sequence[str]]
+) -> list[Preference]:
+    """A version's preference in each decision; its own decisions hold theirs already."""
+    own = [record.policy == name for record in asked.records]
+    others = asked.keep([not mine for mine in own])
+    scored = iter(version.preferences(others.records, sets, others.histories))
+    return [
+        preference_of(record) if mine else next(scored)
+        for record, mine in zip(asked.records, own, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -149,12 +161,11 @@ class _Part:
 def _calibrated(
     calibration: Calibration,
     shown: Sequence[_Shown],
-    sets: Mapping[str, Sequence[str]],
+    codes: Mapping[str, NDArray[np.int32]],
     actions: Vocabulary,
 ) -> Calibration:
     """With the first slots of these: what stood there, and what could have."""
     possible = np.zeros((len(shown), len(actions)), bool)
-    codes = {name: actions.encode(ids) for name, ids in sets.items()}
     for row, one in zip(possible, shown, strict=True):
         row[codes[one.record.eligible][one.likely]] = True
     records = [one.record for one in shown]
@@ -170,9 +181,8 @@ def _country(record: Decision) -> str:
     return record.context.get("country") or "none"
 
 
-def _shown(record: Decision, reward: Floats, candidates: Sequence[str], policy: Policy) -> _Shown:
-    places = {candidate: place for place, candidate in enumerate(candidates)}
-    actions = np.array([places[action] for action in record.actions], np.int32)
+def _shown(record: Decision, reward: Floats, places: Vocabulary, policy: Policy) -> _Shown:
+    actions = places.encode(record.actions)
     logging = _marginals(policy, preference_of(record), actions, [record.seed, 0])
     return _Shown(record, reward, actions, _likely(policy, preference_of(record)), logging)
 
@@ -199,7 +209,6 @@ def _part(
     if record.policy == name:
         ones, none = np.ones(len(actions)), np.zeros(len(actions))
         target, logging, wanted = np.array(record.propensities), (ones, none), (ones, none)
-        preference = preference_of(record)
     else:
         target = version.policy.propensities(preference, actions)
         logging = shown.logging

@@ -19,7 +19,7 @@ from matinee.evaluation.intervals.confidence_sequence import (
     unit_terms,
 )
 from matinee.evaluation.intervals.lower_bounds import GammaExponential
-from matinee.evaluation.off_policy.batch import SLACK, Batch, require
+from matinee.evaluation.off_policy.batch import SLACK, Batch, Floats, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +95,7 @@ class PairedDifference:
         lower = (w - w0) * (r - c * q) + c * (np.maximum(expected - outside, 0) - expected0)
         missing, missing0 = np.maximum(1 - expected - outside, 0), 1 - expected0
         upper = (w - w0) * (1 - r - c * (1 - q)) + c * (missing - missing0)
-        copy = replace(self)
-        object.__setattr__(copy, "below", self.below.add(unit_terms(lower, self.floor, 1)))
-        object.__setattr__(copy, "above", self.above.add(unit_terms(upper, self.floor, 1)))
-        return copy
+        return self._with(lower, upper)
 
     def interval(self) -> Interval:
         """The interval now, in units of the reward; the whole range without decisions."""
@@ -115,6 +112,13 @@ class PairedDifference:
         return finished(
             span * value, bounds, whole, alpha=self.alpha, method=self.name, side=self.side
         )
+
+    def _with(self, lower: Floats, upper: Floats) -> Self:
+        """This with the differences [N] that come next, each way and at least -floor."""
+        copy = replace(self)
+        object.__setattr__(copy, "below", self.below.add(unit_terms(lower, self.floor, 1)))
+        object.__setattr__(copy, "above", self.above.add(unit_terms(upper, self.floor, 1)))
+        return copy
 
 
 def unpaired_difference(

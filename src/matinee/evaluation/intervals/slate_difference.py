@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from matinee.evaluation.intervals.confidence_sequence import unit_terms
 from matinee.evaluation.intervals.difference import PairedDifference
 from matinee.evaluation.off_policy.batch import SLACK, Floats
 from matinee.evaluation.off_policy.slates import Slates
@@ -57,10 +56,7 @@ class SlateDifference(PairedDifference):
         r = self._unit_slots(candidate)
         lower = ((w - w0) * r).mean(axis=1)
         upper = ((w - w0) * np.where(candidate.shown, 1 - r, 0.0)).mean(axis=1)
-        copy = replace(self)
-        object.__setattr__(copy, "below", self.below.add(unit_terms(lower, self.floor, 1)))
-        object.__setattr__(copy, "above", self.above.add(unit_terms(upper, self.floor, 1)))
-        return copy
+        return self._with(lower, upper)
 
     def _unit_slots(self, slates: Slates) -> Floats:
         low, high = (end / self.slots for end in self.reward_range)
