@@ -6,6 +6,7 @@ import pytest
 from api_service import event, eventually
 
 from matinee.lake.records import Event
+from matinee.registry import Approvals
 
 
 def played(client, member):
@@ -112,8 +113,8 @@ def _record(member, title):
     return {**made, "ts": datetime.fromisoformat(made["ts"])}
 
 
-def test_a_promotion_swaps_in(client, service, member):
-    service.registry.promote("titles", "titles@1", "test", "")
+def test_a_new_champion_swaps_in(client, service, member):
+    Approvals(service.registry).override("titles", "titles@1", "test", "a new one")
     runtime = client.api.runtime
     assert eventually(lambda: runtime.champions() == {"titles": "titles@1"})
     said = client.post("/v1/decide/titles", json={"request_id": "r", "member_id": member}).json()
@@ -123,7 +124,7 @@ def test_a_promotion_swaps_in(client, service, member):
 def test_a_champion_that_cannot_be_loaded_leaves_the_old_one_until_it_can(client, service):
     model = next((service.folder / "models" / "titles" / "1").glob("model*"))
     model.rename(model.with_name("away"))
-    service.registry.promote("titles", "titles@1", "test", "")
+    Approvals(service.registry).override("titles", "titles@1", "test", "a new one")
     service.lake.put([Event(**_record("m1", "meanwhile"))])
     runtime = client.api.runtime
     assert eventually(lambda: "meanwhile" in played(client, "m1"))

@@ -15,7 +15,7 @@ from matinee.errors import MatineeError
 from matinee.models import Context, Dataset, Histories, Model, Popularity, Vocabulary
 from matinee.models.base import Indices
 from matinee.policies import PlackettLuce
-from matinee.registry import Registry, check_surface, parse_version
+from matinee.registry import Approvals, Registry, check_surface, parse_version
 from matinee.store import Store
 
 AS_OF = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
@@ -99,19 +99,48 @@ def test_surfaces_number_their_own_versions(registry):
         register(registry, surface="artwork", parent="titles@1")
 
 
-def test_the_champion_follows_promotions_and_roll_backs(registry):
+def override(registry, version, by="ann", reason="better"):
+    Approvals(registry).override("titles", version, by, reason)
+
+
+def test_the_champion_follows_overrides_and_roll_backs(registry):
     for _ in range(3):
         register(registry)
     assert registry.alias("titles", "champion") is None
-    for number in (1, 2, 3):
-        registry.promote("titles", f"titles@{number}", "ann", "better")
+    registry.promote("titles", "titles@1", "ann", "the first")
+    for version in ("titles@2", "titles@3"):
+        override(registry, version)
     assert registry.roll_back("titles", "bob", "worse").id == "titles@2"
     assert registry.roll_back("titles", "bob", "worse").id == "titles@1"
-    registry.promote("titles", "titles@3", "ann", "mended")
+    override(registry, "titles@3")
     assert registry.roll_back("titles", "bob", "no").id == "titles@1"
     assert registry.alias("titles", "champion").id == "titles@1"
     with pytest.raises(MatineeError, match="no champion before"):
         registry.roll_back("titles", "bob", "again")
+
+
+def test_promoting_is_for_the_first_champion_of_a_surface(registry):
+    """Whatever became of it since: the gate is not walked around."""
+    for surface in ("titles", "titles", "artwork"):
+        register(registry, surface=surface)
+    registry.promote("titles", "titles@1", "ann", "the first")
+    registry.promote("artwork", "artwork@1", "ann", "the first of its own surface")
+    before = registry.history("titles")
+    with pytest.raises(MatineeError, match="titles@2 cannot be promoted") as told:
+        registry.promote("titles", "titles@2", "eve", "better")
+    for words in (
+        "titles@1 is the champion",
+        "matinee approve titles@2",
+        "matinee override titles@2 --reason '...'",
+    ):
+        assert words in told.value.why
+    assert told.value.next_step == "matinee evaluate titles --candidate titles@2"
+    assert registry.history("titles") == before
+    assert registry.alias("titles", "champion").id == "titles@1"
+    override(registry, "titles@2")
+    registry.roll_back("titles", "bob", "worse")
+    with pytest.raises(MatineeError, match="titles@1 is the champion"):
+        registry.promote("titles", "titles@2", "eve", "better")
 
 
 def test_the_history_says_who_when_from_what_to_what_and_why(registry):
@@ -119,14 +148,14 @@ def test_the_history_says_who_when_from_what_to_what_and_why(registry):
     register(registry)
     register(registry)
     registry.promote("titles", "titles@1", "ann", "first")
-    registry.promote("titles", "titles@2", "it's; DROP TABLE--", "🎬")
+    override(registry, "titles@2", "it's; DROP TABLE--", "🎬")
     registry.roll_back("titles", "cid", "sorry")
     lines = registry.history("titles")
     assert [(line.action, line.old, line.new, line.reason) for line in lines] == [
         ("register", None, "titles@1", ""),
         ("register", None, "titles@2", ""),
         ("promote", None, "titles@1", "first"),
-        ("promote", "titles@1", "titles@2", "🎬"),
+        ("override", "titles@1", "titles@2", "🎬"),
         ("roll_back", "titles@2", "titles@1", "sorry"),
     ]
     assert lines[3].by == "it's; DROP TABLE--"
@@ -141,13 +170,14 @@ def test_the_history_cannot_be_changed(registry, tmp_path):
                 store.rows(sql)
 
 
-def test_a_challenger_that_is_promoted_leaves_its_place(registry):
+@pytest.mark.parametrize(
+    "become", [lambda registry: registry.promote, lambda registry: Approvals(registry).override]
+)
+def test_a_challenger_that_becomes_champion_leaves_its_place(registry, become):
     register(registry)
-    register(registry)
-    registry.promote("titles", "titles@1", "ann", "")
-    registry.challenge("titles", "titles@2", "ann", "looks good")
-    assert registry.alias("titles", "challenger").id == "titles@2"
-    registry.promote("titles", "titles@2", "ann", "passed")
+    registry.challenge("titles", "titles@1", "ann", "looks good")
+    assert registry.alias("titles", "challenger").id == "titles@1"
+    become(registry)("titles", "titles@1", "ann", "it is good")
     assert registry.alias("titles", "challenger") is None
 
 
@@ -253,35 +283,46 @@ def test_what_is_no_version_is_refused(version):
         parse_version(version)
 
 
-PROMOTE = """
+CROWN = """
 import sys
-from matinee.registry import Registry
+from matinee.errors import MatineeError
+from matinee.registry import Approvals, Registry
 from matinee.store import Store
 with Store(sys.argv[1]) as store:
     registry = Registry(store, sys.argv[2])
     sys.stdin.readline()
-    for turn in range(10):
-        registry.promote("titles", sys.argv[3 + turn % 2], sys.argv[3], str(turn))
+    try:
+        registry.promote("titles", sys.argv[3], sys.argv[3], "")
+    except MatineeError as error:
+        print(error)
+    for turn in range(1, 10):
+        Approvals(registry).override("titles", sys.argv[3 + turn % 2], sys.argv[3], str(turn))
 """
 
 
-def test_two_processes_promoting_at_once(registry, tmp_path):
+def test_two_processes_making_champions_at_once(registry, tmp_path):
+    """One of them promotes the first; the overrides of both follow one after the other."""
     for _ in range(4):
         register(registry)
-    command = [sys.executable, "-c", PROMOTE, str(tmp_path / "matinee.db"), str(registry.folder)]
+    command = [sys.executable, "-c", CROWN, str(tmp_path / "matinee.db"), str(registry.folder)]
     processes = [
         subprocess.Popen(
-            [*command, *versions], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*command, *versions], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         for versions in (("titles@1", "titles@2"), ("titles@3", "titles@4"))
     ]
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    assert [process.communicate()[1] for process in processes] == ["", ""]
-    promotions = [line for line in registry.history("titles") if line.action == "promote"]
-    assert len(promotions) == 20
-    assert promotions[0].old is None
-    for earlier, later in pairwise(promotions):
+    said = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    first, *others = [line for line in registry.history("titles") if line.action != "register"]
+    assert (first.action, first.old) == ("promote", None)
+    assert [line.action for line in others] == ["override"] * 18
+    assert ["cannot be promoted" in one for one in said] == [
+        first.new != "titles@1",
+        first.new != "titles@3",
+    ]
+    for earlier, later in pairwise([first, *others]):
         assert later.old == earlier.new
-    assert registry.alias("titles", "champion").id == promotions[-1].new
+    assert registry.alias("titles", "champion").id == others[-1].new

@@ -1,9 +1,9 @@
-"""Commands of models and versions: train, evaluate, versions, promote, approve, roll-back."""
+"""Commands of models and versions: train, evaluate, promote, approve, override, roll-back."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -15,40 +15,57 @@ from matinee.registry import Approvals, Version, parse_version
 from matinee.service import judging, training
 from matinee.service.folder import Service
 from matinee.service.forgetting import tombstones
+from matinee.surfaces import Titles
 
-Surface = Literal["titles"]
+SurfaceName = Annotated[str, Parameter(help="A surface: titles, or one of your own.")]
 ModelNames = Annotated[
-    list[str] | None, Parameter(name="--model", help="A model, by name; may stand several times.")
+    list[str] | None,
+    Parameter(name="--model", negative="", help="A model, by name; may stand several times."),
 ]
 
 
-@app.command(help_epilogue=examples("train titles", "train titles --model ease"))
+@app.command(
+    help_epilogue=examples(
+        "train titles", "train titles --model ease", "train notifications --policy explore"
+    )
+)
 def train(
-    surface: Surface,
+    surface: SurfaceName,
     /,
     *,
     model: ModelNames = None,
+    policy: str | None = None,
     as_of: datetime | None = None,
     service: ServiceFolder = HERE,
 ) -> None:
     """Fit models on everything known and register each as a version.
 
-    Nothing that is served changes: a version decides once it is promoted.
+    Nothing that is served changes: a version decides once it is the champion.
 
     Parameters
     ----------
-    surface
-        What to train for.
+    policy
+        Which of the surface's usual policies draws; the first by default.
     as_of
         Learn only from what was known at this time (UTC unless it says otherwise).
     """
     with Service.open(service) as opened:
         with working("Training"):
             trained = training.train(
-                opened, model, as_of=as_of and training.aware(as_of), by=whoever()
+                opened,
+                model,
+                surface=surface,
+                policy=policy,
+                as_of=as_of and training.aware(as_of),
+                by=whoever(),
             )
         _list(opened, trained)
-        say(f"next: matinee evaluate {surface}, or matinee promote {trained[-1].id}")
+        version = trained[-1].id
+        if opened.registry.alias(surface, "champion") is None:
+            ranked = "matinee evaluate titles, or " if surface == Titles.name else ""
+            say(f"next: {ranked}matinee promote {version}")
+        else:
+            say(f"next: matinee evaluate {surface} --candidate {version}, on later decisions")
 
 
 @app.command(
@@ -59,7 +76,7 @@ def train(
     )
 )
 def evaluate(
-    surface: Surface,
+    surface: SurfaceName,
     /,
     *,
     candidate: str | None = None,
@@ -77,13 +94,11 @@ def evaluate(
     and why; the verdict goes on record, and a page with plots to reports/. A pass waits for
     matinee approve.
 
-    Without it the whole catalogue is ranked, popularity is always in the table, and intervals are
-    bootstrapped by member. The report goes to reports/ with its data, seed, settings and version.
+    Without it (for titles) the whole catalogue is ranked, popularity is always in the table, and
+    intervals are bootstrapped by member. The report goes to reports/ with its data, seed, settings and version.
 
     Parameters
     ----------
-    surface
-        What to evaluate.
     candidate
         A version to hold against the champion, such as titles@3. The options below are not for it.
     protocol
@@ -99,6 +114,12 @@ def evaluate(
         if candidate is not None:
             _judge(opened, surface, candidate)
             return
+        if opened.surface(surface).name != Titles.name:
+            raise MatineeError(
+                f"{surface} is evaluated on its log alone",
+                why="only titles has held-out views to rank",
+                next_step=f"matinee evaluate {surface} --candidate {surface}@2",
+            )
         with working("Evaluating"):
             report = training.evaluate(
                 opened,
@@ -113,14 +134,8 @@ def evaluate(
 
 
 @app.command(help_epilogue=examples("versions titles"))
-def versions(surface: Surface = "titles", /, *, service: ServiceFolder = HERE) -> None:
-    """List the versions of a surface with their lineage, and who promoted what.
-
-    Parameters
-    ----------
-    surface
-        Whose versions.
-    """
+def versions(surface: SurfaceName = Titles.name, /, *, service: ServiceFolder = HERE) -> None:
+    """List the versions of a surface with their lineage, and who did what with them."""
     with Service.open(service) as opened:
         _list(opened, opened.registry.versions(surface))
         show(
@@ -133,11 +148,14 @@ def versions(surface: Surface = "titles", /, *, service: ServiceFolder = HERE) -
         )
 
 
-@app.command(help_epilogue=examples("promote titles@3 --reason 'higher NDCG on validation'"))
+@app.command(help_epilogue=examples("promote titles@3 --reason 'highest NDCG on validation'"))
 def promote(
     version: str, /, *, reason: str = "", by: str | None = None, service: ServiceFolder = HERE
 ) -> None:
-    """Make a version the champion: running servers decide with it within a second.
+    """Make a version the first champion of its surface: the first that decides.
+
+    Where there is a champion, a version that passed the gate follows it: matinee evaluate
+    --candidate, then matinee approve. Without a pass there is matinee override.
 
     Parameters
     ----------
@@ -152,14 +170,17 @@ def promote(
         surface, _ = parse_version(version)
         opened.registry.promote(surface, version, by or whoever(), reason)
         say(f"{version} is the champion of {surface}")
-        say("next: matinee serve, or matinee roll-back to undo")
+        say("next: matinee serve")
 
 
 @app.command(help_epilogue=examples("approve titles@3 --reason 'read the report'"))
 def approve(
     version: str, /, *, reason: str = "", by: str | None = None, service: ServiceFolder = HERE
 ) -> None:
-    """Make a version that passed the gate against the champion the champion.
+    """Make a version that passed the gate the champion.
+
+    Running servers decide with it within a second. The pass must be its latest verdict against the
+    present champion (matinee evaluate --candidate), and is good for one approval.
 
     Parameters
     ----------
@@ -181,7 +202,9 @@ def approve(
 def override(
     version: str, /, *, reason: str, by: str | None = None, service: ServiceFolder = HERE
 ) -> None:
-    """Make a version the champion that did not pass the gate: the history shows it for ever.
+    """Make a version the champion without a pass of the gate: the history shows it for ever.
+
+    Running servers decide with it within a second.
 
     Parameters
     ----------
@@ -201,14 +224,17 @@ def override(
 
 @app.command(name="roll-back", help_epilogue=examples("roll-back titles --reason 'fewer plays'"))
 def roll_back(
-    surface: Surface, /, *, reason: str = "", by: str | None = None, service: ServiceFolder = HERE
+    surface: SurfaceName,
+    /,
+    *,
+    reason: str = "",
+    by: str | None = None,
+    service: ServiceFolder = HERE,
 ) -> None:
     """Make the champion before this one the champion again.
 
     Parameters
     ----------
-    surface
-        Where.
     reason
         Why; it stands in the history.
     by
@@ -251,7 +277,7 @@ def _judge(service: Service, surface: str, candidate: str) -> None:
 
 def _list(service: Service, listed: list[Version]) -> None:
     if not listed:
-        raise MatineeError("there are no versions yet", next_step="matinee train titles")
+        raise MatineeError("there are no versions yet", next_step="matinee train SURFACE")
     aliases = {
         version.id: alias
         for alias in ("champion", "challenger")

@@ -27,7 +27,7 @@ class Registry:
     """Versions of models and policies, one numbered line per surface.
 
     Files lie in ``folder/<surface>/<number>/`` and never change once their row stands. Every
-    change is one transaction, so two processes promoting at once do it one after the other.
+    change is one transaction: of two processes that act at once, one does so after the other.
     """
 
     def __init__(self, store: Store, folder: Path | str) -> None:
@@ -112,7 +112,7 @@ class Registry:
         return None if number is None else self.get(f"{surface}@{number}")
 
     def challenge(self, surface: str, version: str, by: str, reason: str) -> None:
-        """Make a version the challenger: the one that waits to be promoted."""
+        """Make a version the challenger: the one that waits to follow the champion."""
         number = self.number(surface, version)
         with self.store.transaction() as connection:
             old = alias_of(self.store, surface, "challenger")
@@ -122,10 +122,22 @@ class Registry:
             )
 
     def promote(self, surface: str, version: str, by: str, reason: str) -> None:
-        """Make a version the champion; if it was the challenger, that place is empty after."""
+        """Make a version the first champion of a surface.
+
+        Raises `MatineeError` where there is a champion: only a version that passed the gate
+        follows it (`Approvals.approve`), or an override (`Approvals.override`).
+        """
         number = self.number(surface, version)
         with self.store.transaction() as connection:
             old = alias_of(self.store, surface, "champion")
+            if old not in (None, number):
+                raise MatineeError(
+                    f"{version} cannot be promoted",
+                    why=f"{surface}@{old} is the champion: it is followed by a version that passed"
+                    f" the gate against it (then matinee approve {version}), or by an override"
+                    f" (matinee override {version} --reason '...')",
+                    next_step=f"matinee evaluate {surface} --candidate {version}",
+                )
             crown(connection, surface, by=by, action="promote", old=old, new=number, reason=reason)
 
     def roll_back(self, surface: str, by: str, reason: str) -> Version:
@@ -136,7 +148,7 @@ class Registry:
                 raise MatineeError(
                     f"{surface} cannot be rolled back",
                     why="there was no champion before this one",
-                    next_step="matinee promote",
+                    next_step=f"matinee versions {surface}",
                 )
             old, number = reigns[-1], reigns[-2]
             point(connection, surface, "champion", number)
