@@ -31,12 +31,6 @@ def test_a_bad_cell_is_refused_by_name_and_row(field, value, told):
         Batch.of(**columns)
 
 
-@pytest.mark.parametrize("field", ["propensity", "target", "predicted", "expected", "cluster"])
-def test_a_column_of_another_length_is_refused(field):
-    with pytest.raises(ValueError, match=f"{field} has shape"):
-        Batch.of(**{**ok, field: [0.5]})
-
-
 def test_an_empty_batch_is_one_and_changes_nothing():
     empty = Batch.of([], [], [])
     full = IPS().add(Batch.of(**ok))

@@ -1,5 +1,7 @@
 """Evaluation: what a model or a policy is worth, from data alone."""
 
+from matinee.evaluation.budget import spent
+from matinee.evaluation.gate import Evidence, Guardrail, Rules, Verdict, judge
 from matinee.evaluation.protocols import (
     Holdout,
     Split,
@@ -13,13 +15,19 @@ from matinee.evaluation.report import Estimate, Report, Row
 
 __all__ = [
     "Estimate",
+    "Evidence",
+    "Guardrail",
     "Holdout",
     "Report",
     "Row",
+    "Rules",
     "Split",
+    "Verdict",
     "evaluate",
     "fingerprint",
     "five_core",
     "global_time_split",
+    "judge",
     "leave_one_out",
+    "spent",
 ]

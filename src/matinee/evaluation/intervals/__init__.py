@@ -14,6 +14,7 @@ from matinee.evaluation.intervals.confidence_sequence import (
 from matinee.evaluation.intervals.difference import PairedDifference, unpaired_difference
 from matinee.evaluation.intervals.empirical_bernstein import empirical_bernstein
 from matinee.evaluation.intervals.normal import normal
+from matinee.evaluation.intervals.slate_difference import SlateDifference
 
 __all__ = [
     "Betting",
@@ -22,6 +23,7 @@ __all__ = [
     "PairedDifference",
     "RunningMean",
     "Side",
+    "SlateDifference",
     "bootstrap",
     "empirical_bernstein",
     "normal",

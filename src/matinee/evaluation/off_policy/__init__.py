@@ -2,15 +2,25 @@
 
 from matinee.evaluation.off_policy.base import ActionEstimator, Estimator, Value
 from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.calibration import Calibration
 from matinee.evaluation.off_policy.cascade_dr import CascadeDR
+from matinee.evaluation.off_policy.closed import closed
 from matinee.evaluation.off_policy.direct import DirectMethod
 from matinee.evaluation.off_policy.dr import DR
+from matinee.evaluation.off_policy.drift import Drift
 from matinee.evaluation.off_policy.dros import DRos
 from matinee.evaluation.off_policy.ips import IPS
 from matinee.evaluation.off_policy.loggers import balanced, mixture
 from matinee.evaluation.off_policy.marginals import simulated_marginals
 from matinee.evaluation.off_policy.mips import marginal_batch, marginal_weights
 from matinee.evaluation.off_policy.moments import Moments
+from matinee.evaluation.off_policy.outcome_models import (
+    ActionMean,
+    RidgePerAction,
+    cross_fitted,
+    doubling,
+    predictable,
+)
 from matinee.evaluation.off_policy.per_decision import (
     PerDecisionIS,
     SelfNormalisedPerDecisionIS,
@@ -34,16 +44,20 @@ from matinee.evaluation.off_policy.slope import Slope
 from matinee.evaluation.off_policy.sndr import SelfNormalisedDR
 from matinee.evaluation.off_policy.snips import SNIPS
 from matinee.evaluation.off_policy.switch_dr import SwitchDR
+from matinee.evaluation.off_policy.weights import Support, Weights
 
 __all__ = [
     "DR",
     "IPS",
     "SNIPS",
     "ActionEstimator",
+    "ActionMean",
     "Batch",
+    "Calibration",
     "CascadeDR",
     "DRos",
     "DirectMethod",
+    "Drift",
     "Estimator",
     "IndependentIPS",
     "Moments",
@@ -53,6 +67,7 @@ __all__ = [
     "PseudoInverseSlotControl",
     "Replay",
     "RewardInteractionIPS",
+    "RidgePerAction",
     "SelfNormalisedDR",
     "SelfNormalisedPerDecisionIS",
     "SelfNormalisedPseudoInverse",
@@ -62,11 +77,17 @@ __all__ = [
     "SlateIPS",
     "Slates",
     "Slope",
+    "Support",
     "SwitchDR",
     "Value",
+    "Weights",
     "balanced",
+    "closed",
+    "cross_fitted",
+    "doubling",
     "marginal_batch",
     "marginal_weights",
     "mixture",
+    "predictable",
     "simulated_marginals",
 ]

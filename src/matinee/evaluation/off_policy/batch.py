@@ -6,10 +6,21 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from matinee.evaluation.off_policy.columns import (
+    SLACK,
+    Floats,
+    Integers,
+    clusters,
+    filled,
+    require,
+    require_chance,
+    require_finite,
+    require_probability,
+)
+
+__all__ = ["SLACK", "Batch", "Floats", "Integers", "require"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +69,16 @@ class Batch:
     ) -> Self:
         """A checked batch from columns [N]."""
         rewards = np.asarray(reward, np.float64)
-        size = len(rewards)
+        if rewards.ndim != 1:
+            raise ValueError(f"reward has shape {rewards.shape}; give one number for each decision")
         batch = cls(
             rewards,
-            np.asarray(propensity, np.float64),
-            np.asarray(target, np.float64),
-            _column(predicted, size),
-            _column(expected, size),
-            _column(outside, size),
-            np.arange(size) if cluster is None else np.asarray(cluster, np.int64),
+            filled("propensity", propensity, rewards.shape),
+            filled("target", target, rewards.shape),
+            filled("predicted", predicted, rewards.shape),
+            filled("expected", expected, rewards.shape),
+            filled("outside", outside, rewards.shape),
+            clusters(cluster, len(rewards)),
         )
         batch._check()
         return batch
@@ -119,33 +131,10 @@ class Batch:
         return type(self)(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
 
     def _check(self) -> None:
-        for name in self.__dataclass_fields__:
-            column = getattr(self, name)
-            if column.shape != self.reward.shape or column.ndim != 1:
-                raise ValueError(
-                    f"{name} has shape {column.shape}; give one number for each of the "
-                    f"{len(self)} rewards"
-                )
-            require(np.isfinite(column), name, column, "finite")
-        require(self.propensity > 0, "propensity", self.propensity, "above 0")
-        require(self.propensity <= 1, "propensity", self.propensity, "at most 1")
-        for name in ("target", "outside"):
-            column = getattr(self, name)
-            require((column >= 0) & (column <= 1 + SLACK), name, column, "in [0, 1]")
+        for name in ("reward", "propensity", "target", "predicted", "expected", "outside"):
+            require_finite(name, getattr(self, name))
+        require_chance("propensity", self.propensity)
+        require_probability("target", self.target)
+        require_probability("outside", self.outside)
         with np.errstate(over="ignore"):
             require(np.isfinite(self.weight), "propensity", self.propensity, "no smaller than that")
-
-
-SLACK = 1e-9
-"""How far rounding may carry a sum of probabilities above 1."""
-
-
-def require(holds: NDArray[np.bool_], name: str, column: NDArray[Any], what: str) -> None:
-    """Raise `ValueError` for the first row where something does not hold."""
-    if not holds.all():
-        row = int(np.argmin(holds))
-        raise ValueError(f"{name} must be {what}; row {row} has {column.reshape(-1)[row]}")
-
-
-def _column(values: ArrayLike | None, size: int) -> Floats:
-    return np.broadcast_to(0.0, (size,)) if values is None else np.asarray(values, np.float64)

@@ -6,9 +6,19 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from matinee.evaluation.off_policy.batch import SLACK, Floats, Integers, require
+from matinee.evaluation.off_policy.columns import (
+    Booleans,
+    Floats,
+    Integers,
+    clusters,
+    filled,
+    require_chance,
+    require_finite,
+    require_probability,
+    require_shape,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +49,7 @@ class Sequences:
     reward: Floats
     propensity: Floats
     target: Floats
-    taken: NDArray[np.bool_]
+    taken: Booleans
     predicted: Floats
     expected: Floats
     cluster: Integers
@@ -63,23 +73,20 @@ class Sequences:
         rewards = np.asarray(reward, np.float64)
         if rewards.ndim != 2 or not rewards.shape[1]:
             raise ValueError(f"reward has shape {rewards.shape}; give a table [N, T] with T >= 1")
-        every = np.ones(rewards.shape, np.bool_)
-        there = every if taken is None else np.asarray(taken, np.bool_)
-        _shaped("taken", there, rewards.shape)
+        there = np.ones(rewards.shape, bool) if taken is None else np.asarray(taken, bool)
+        require_shape("taken", there, rewards.shape)
 
-        def table(name: str, values: ArrayLike | None, padding: float) -> Floats:
-            whole = np.zeros(rewards.shape) if values is None else np.asarray(values, np.float64)
-            _shaped(name, whole, rewards.shape)
-            return np.where(there, whole, padding)
+        def table(name: str, values: ArrayLike | None, padding: float = 0.0) -> Floats:
+            return filled(name, values, rewards.shape, neutral=padding, where=there)
 
         sequences = cls(
-            table("reward", rewards, 0.0),
+            table("reward", rewards),
             table("propensity", propensity, 1.0),
             table("target", target, 1.0),
             there,
-            table("predicted", predicted, 0.0),
-            table("expected", expected, 0.0),
-            np.arange(len(rewards)) if cluster is None else np.asarray(cluster, np.int64),
+            table("predicted", predicted),
+            table("expected", expected),
+            clusters(cluster, len(rewards)),
         )
         sequences._check()
         return sequences
@@ -102,22 +109,11 @@ class Sequences:
         return type(self)(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
 
     def _check(self) -> None:
-        _shaped("cluster", self.cluster, self.reward.shape[:1])
         for step in range(self.steps):
             for name in ("reward", "propensity", "target", "predicted", "expected"):
-                column = getattr(self, name)[:, step]
-                require(np.isfinite(column), f"{name} of step {step}", column, "finite")
-            chance = self.propensity[:, step]
-            require(chance > 0, f"propensity of step {step}", chance, "above 0")
-            require(chance <= 1, f"propensity of step {step}", chance, "at most 1")
-            mass = self.target[:, step]
-            holds = (mass >= 0) & (mass <= 1 + SLACK)
-            require(holds, f"target of step {step}", mass, "in [0, 1]")
+                require_finite(f"{name} of step {step}", getattr(self, name)[:, step])
+            require_chance(f"propensity of step {step}", self.propensity[:, step])
+            require_probability(f"target of step {step}", self.target[:, step])
         with np.errstate(over="ignore", invalid="ignore"):
             last = self.ratio[:, -1]
-        require(np.isfinite(last), "the product of target / propensity", last, "finite")
-
-
-def _shaped(name: str, table: NDArray[Any], shape: tuple[int, ...]) -> None:
-    if table.shape != shape:
-        raise ValueError(f"{name} has shape {table.shape}; give {shape}, as the rewards have it")
+        require_finite("the product of target / propensity", last)

@@ -6,9 +6,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from matinee.evaluation.off_policy.batch import SLACK, Floats, Integers
+from matinee.evaluation.off_policy.columns import (
+    SLACK,
+    Booleans,
+    Floats,
+    Integers,
+    clusters,
+    filled,
+    require,
+    require_finite,
+    require_probability,
+    require_shape,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,7 @@ class Slates:
     reward: Floats
     propensity: Floats
     target: Floats
-    shown: NDArray[np.bool_]
+    shown: Booleans
     predicted: Floats
     expected: Floats
     marginal: Floats | None
@@ -79,28 +90,24 @@ class Slates:
         if (marginal is None) != (marginal_target is None):
             raise ValueError("give marginal and marginal_target together, or neither")
         seen = np.ones(rewards.shape, bool) if shown is None else np.asarray(shown, bool)
-        _same_shape("shown", seen, rewards)
+        require_shape("shown", seen, rewards.shape)
 
-        def column(name: str, values: ArrayLike | None, neutral: float) -> Floats:
-            if values is None:
-                return np.full(rewards.shape, neutral)
-            given = np.asarray(values, np.float64)
-            _same_shape(name, given, rewards)
-            return np.where(seen, given, neutral)
+        def table(name: str, values: ArrayLike | None, hidden: float = 0.0) -> Floats:
+            return filled(name, values, rewards.shape, neutral=hidden, where=seen)
 
         exists = marginal is not None
         slates = cls(
-            column("reward", rewards, 0.0),
-            column("propensity", propensity, 1.0),
-            column("target", target, 1.0),
+            table("reward", rewards),
+            table("propensity", propensity, 1.0),
+            table("target", target, 1.0),
             seen,
-            column("predicted", predicted, 0.0),
-            column("expected", expected, 0.0),
-            column("marginal", marginal, 1.0) if exists else None,
-            column("marginal_target", marginal_target, 1.0) if exists else None,
-            column("marginal_error", marginal_error, 0.0),
-            column("marginal_target_error", marginal_target_error, 0.0),
-            np.arange(len(rewards)) if cluster is None else np.asarray(cluster, np.int64),
+            table("predicted", predicted),
+            table("expected", expected),
+            table("marginal", marginal, 1.0) if exists else None,
+            table("marginal_target", marginal_target, 1.0) if exists else None,
+            table("marginal_error", marginal_error),
+            table("marginal_target_error", marginal_target_error),
+            clusters(cluster, len(rewards)),
         )
         slates._check()
         return slates
@@ -180,50 +187,25 @@ class Slates:
         return self.marginal, self.marginal_target
 
     def _check(self) -> None:
-        if self.cluster.shape != (len(self),):
-            raise ValueError(
-                f"cluster has shape {self.cluster.shape}; give one number for each of the "
-                f"{len(self)} slates"
-            )
         for name in ("reward", "predicted", "expected"):
-            column = getattr(self, name)
-            _require(np.isfinite(column), name, column, "finite")
-        _require(_chance(self.propensity), "propensity", self.propensity, "in (0, 1]")
-        if self.marginal is not None:
-            what = "in (0, 1] (if simulated, give more draws)"
-            _require(_chance(self.marginal), "marginal", self.marginal, what)
-        for name in ("target", "marginal_target"):
-            column = getattr(self, name)
-            if column is not None:
-                _require((column >= 0) & (column <= 1 + SLACK), name, column, "in [0, 1]")
+            require_finite(name, getattr(self, name))
+        _require_chance("propensity", self.propensity, "in (0, 1]")
+        require_probability("target", self.target)
         for name in ("marginal_error", "marginal_target_error"):
-            column = getattr(self, name)
-            _require((column >= 0) & (column < np.inf), name, column, "finite and at least 0")
+            error = getattr(self, name)
+            require((error >= 0) & (error < np.inf), name, error, "finite and at least 0")
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            _require(
-                np.isfinite(self.weight), "propensity", self.propensity, "no smaller than that"
-            )
-            if self.marginal is not None:
-                finite = np.isfinite(self.marginal_ratio)
-                _require(finite, "marginal", self.marginal, "no smaller than that")
+            require(np.isfinite(self.weight), "propensity", self.propensity, "no smaller than that")
+        if self.marginal is not None and self.marginal_target is not None:
+            self._check_marginals(self.marginal, self.marginal_target)
+
+    def _check_marginals(self, marginal: Floats, target: Floats) -> None:
+        _require_chance("marginal", marginal, "in (0, 1] (if simulated, give more draws)")
+        require_probability("marginal_target", target)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            finite = np.isfinite(self.marginal_ratio)
+        require(finite, "marginal", marginal, "no smaller than that")
 
 
-def _chance(column: Floats) -> NDArray[np.bool_]:
-    return (column > 0) & (column <= 1 + SLACK)
-
-
-def _same_shape(name: str, column: NDArray[Any], rewards: Floats) -> None:
-    if column.shape != rewards.shape:
-        raise ValueError(
-            f"{name} has shape {column.shape}; give one number for each of the {len(rewards)} "
-            f"slates and {rewards.shape[1]} slots"
-        )
-
-
-def _require(holds: NDArray[np.bool_], name: str, column: Floats, what: str) -> None:
-    """Raise `ValueError` for the first slate and slot where something does not hold."""
-    if not holds.all():
-        slate, slot = np.argwhere(~holds)[0].tolist()
-        raise ValueError(
-            f"{name} must be {what}; slate {slate} has {column[slate, slot]} in slot {slot}"
-        )
+def _require_chance(name: str, column: Floats, what: str) -> None:
+    require((column > 0) & (column <= 1 + SLACK), name, column, what)
