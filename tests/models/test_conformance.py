@@ -1,6 +1,6 @@
 """The public conformance suite on every model that ships."""
 
-from matinee.models import EASE, MODELS, CoVisitation, Model, Popularity
+from matinee.models import EASE, MODELS, CoVisitation, Model, Popularity, Response
 from matinee.testing import ModelConformance
 
 
@@ -26,6 +26,20 @@ class TestEASE(ModelConformance):
 class TestCoVisitation(ModelConformance):
     def make(self) -> Model:
         return CoVisitation()
+
+
+class TestResponse(ModelConformance):
+    personal = False
+
+    def make(self) -> Model:
+        return Response(strength=5.0)
+
+
+class TestResponseOfAll(ModelConformance):
+    personal = False
+
+    def make(self) -> Model:
+        return Response(by=["country", "device", "plan"])
 
 
 def test_every_registered_model_is_tested_here() -> None:

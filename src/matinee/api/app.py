@@ -152,7 +152,7 @@ class Api:
         return self._json(Health("ok"))
 
     async def readyz(self, _: Request) -> Response:
-        """Every surface has a champion that decides."""
+        """There is a champion that decides; the answer names them all."""
         champions = self.runtime.champions()
         ready = self.runtime.ready() and not self.app.draining
         return self._json(
@@ -170,13 +170,12 @@ class Api:
         return self._json(document(self.runtime.service.name, surfaces))
 
     def _asked(self, body: DecideBody) -> Asked:
-        slots = body.slots or self.runtime.service.settings.surfaces.titles.slots
         return self.runtime.located(
             Asked(
                 request_id=body.request_id,
                 member_id=body.member_id,
                 at=datetime.now(UTC),
-                slots=slots,
+                slots=body.slots,
                 country=body.country,
                 device=body.device,
                 features=body.features,

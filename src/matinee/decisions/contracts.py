@@ -8,7 +8,8 @@ from typing import Protocol
 import msgspec
 
 from matinee.lake.inbox import Receipt
-from matinee.surfaces import History
+from matinee.lake.records import Decision
+from matinee.surfaces import Choice, History
 
 
 class HistorySource(Protocol):
@@ -19,6 +20,16 @@ class HistorySource(Protocol):
 
     def generation(self, member_id: str) -> int:
         """The generation of that history, without making it."""
+
+
+class ChoiceSource(Protocol):
+    """Where a surface's own choices for members come from, if it has a `memory`."""
+
+    def recent(self, surface: str, member_id: str, at: int) -> tuple[Choice, ...]:
+        """What was chosen within the surface's memory before `at` (microseconds), oldest first."""
+
+    def note(self, decision: Decision) -> None:
+        """Take in a durable decision. The same again changes nothing."""
 
 
 class DecisionLog(Protocol):

@@ -58,6 +58,8 @@ class Counterfactual:
                 [record.context.get("country") for record in records],
             ),
             np.array([micros(record.at) for record in records]),
+            tuple(record.context.get("device") for record in records),
+            tuple(record.context.get("features", {}) for record in records),
         )
 
     def _prefer(self, record: Decision, scores: Floats) -> Preference:

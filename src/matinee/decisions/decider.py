@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.decisions.contracts import DecisionLog, HistorySource
+from matinee.decisions.contracts import ChoiceSource, DecisionLog, HistorySource
 from matinee.decisions.ids import context_hash, decision_id, generator, seed_of
 from matinee.decisions.recent import Recent
 from matinee.lake.inbox import Receipt
@@ -18,7 +18,17 @@ from matinee.lake.records import Decision, Eligible, Masked, micros
 from matinee.models import Context, Histories, Model
 from matinee.models.base import Indices
 from matinee.policies import Policy, Preference
-from matinee.surfaces import Candidates, History, Mask, Only, OnPage, Request, Situation, Surface
+from matinee.surfaces import (
+    Candidates,
+    Choice,
+    History,
+    Mask,
+    Only,
+    OnPage,
+    Request,
+    Situation,
+    Surface,
+)
 
 SurfaceT = TypeVar("SurfaceT", bound=Surface)
 MICROS_AN_HOUR = 3_600_000_000
@@ -69,6 +79,7 @@ class Decider(Generic[SurfaceT]):
         *,
         version: str,
         histories: HistorySource,
+        choices: ChoiceSource | None = None,
         salt: bytes,
     ) -> None:
         self.surface = surface
@@ -76,6 +87,7 @@ class Decider(Generic[SurfaceT]):
         self.policy = policy
         self.version = version
         self.histories = histories
+        self.choices = choices if surface.memory else None
         self._salt = salt
         self._prepared = Recent[_Prepared](PREPARED)
         self._scored = Recent[NDArray[np.floating[Any]]](SCORED)
@@ -101,7 +113,8 @@ class Decider(Generic[SurfaceT]):
         slot = row.slot if row else None
         identity = decision_id(self.surface.name, request.member_id, request.request_id, slot)
         seed = seed_of(self._salt, identity)
-        slate = self.policy.draw(prepared.preference, request.slots, generator(seed))
+        slots = request.slots or self.surface.slots
+        slate = self.policy.draw(prepared.preference, slots, generator(seed))
         return Decision(
             decision_id=identity,
             request_id=request.request_id,
@@ -135,7 +148,11 @@ class Decider(Generic[SurfaceT]):
             if isinstance(receipt.record, Eligible):
                 self._logged.add(receipt.record.eligible)
                 self._unlogged.pop(receipt.record.eligible, None)
-        return [receipt.record for receipt in receipts if isinstance(receipt.record, Decision)]
+        decisions = [one.record for one in receipts if isinstance(one.record, Decision)]
+        if self.choices:
+            for decision in decisions:
+                self.choices.note(decision)
+        return decisions
 
     def _eligible(self, request: Request, row: Row | None) -> Candidates:
         candidates = self.surface.eligible(request)
@@ -154,18 +171,25 @@ class Decider(Generic[SurfaceT]):
     def _prepare(
         self, request: Request, candidates: Candidates, row: Row | None, above: Collection[str]
     ) -> _Prepared:
+        chosen = self._chosen(request)
         if row or above:
-            return self._make(request, candidates, row, above)
+            return self._make(request, candidates, row, above, chosen)
         key = (
             request.member_id,
             self.histories.generation(request.member_id),
             candidates.hash,
             request.country,
             request.device,
-            msgspec.json.encode(request.features, order="deterministic"),
+            _text(request.features),
             micros(request.at) // MICROS_AN_HOUR,
+            chosen,
         )
-        return self._prepared.get(key, lambda: self._make(request, candidates, None, ()))
+        return self._prepared.get(key, lambda: self._make(request, candidates, None, (), chosen))
+
+    def _chosen(self, request: Request) -> tuple[Choice, ...]:
+        if self.choices is None:
+            return ()
+        return self.choices.recent(self.surface.name, request.member_id, micros(request.at))
 
     def _make(
         self,
@@ -173,9 +197,10 @@ class Decider(Generic[SurfaceT]):
         candidates: Candidates,
         row: Row | None,
         above: Collection[str],
+        chosen: tuple[Choice, ...],
     ) -> _Prepared:
         history = self.histories.history(request.member_id)
-        situation = Situation(request, history)
+        situation = Situation(request, history, chosen)
         masks = [*self.surface.masks(situation), *([OnPage(above)] if above else [])]
         allowed, lines = _apply(masks, situation, candidates)
         preference = self._prefer(request, history, candidates, row, np.flatnonzero(allowed))
@@ -214,8 +239,9 @@ class Decider(Generic[SurfaceT]):
         if row and row.history is not None:
             history, whose = row.history, row.history.titles
         hour = micros(request.at) // MICROS_AN_HOUR
+        said = (request.country, request.device, _text(request.features))
         return self._scored.get(
-            (whose, candidates.hash, request.country, hour),
+            (whose, candidates.hash, said, hour),
             lambda: self._believe(request, history, candidates),
         )
 
@@ -225,9 +251,15 @@ class Decider(Generic[SurfaceT]):
         titles = self.model.titles
         encoded = self._encoded.get(candidates.hash, lambda: titles.encode(candidates.ids))
         seen = _histories(titles.encode(history.titles), history.times, request.country)
-        context = Context(seen, np.array([micros(request.at)]))
+        context = Context(
+            seen, np.array([micros(request.at)]), (request.device,), (request.features,)
+        )
         scores: NDArray[np.floating[Any]] = self.model.believe(context, encoded).mean[0]
         return scores
+
+
+def _text(features: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(features, order="deterministic") if features else b""
 
 
 def _histories(titles: Indices, times: Sequence[int], country: str | None) -> Histories:

@@ -91,7 +91,6 @@ class Desk:
                 request_id="preview",
                 member_id=member,
                 at=datetime.now(UTC),
-                slots=service.settings.surfaces.titles.slots,
             )
         )
         page = home.preview(asked)

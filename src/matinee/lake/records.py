@@ -62,7 +62,8 @@ class Event(
     """Something a member did, or was shown.
 
     `event_id` makes a report idempotent: a second event of the same member and id is acknowledged
-    and dropped. `decision_id` and `position` say which decision the event answers to.
+    and dropped. `decision_id` and `position` say which decision the event answers to. Unless it is
+    a search it names a title, or a decision: which may be of something else, such as a message.
 
     >>> Event(event_id="e1", member_id="m1", kind="play", title_id="t1",
     ...       ts=datetime(2026, 1, 1, tzinfo=UTC), value=42.0).value

@@ -55,7 +55,7 @@ def problem(record: msgspec.Struct, schema: Schema, now: datetime) -> str | None
 
 
 def _event_problem(event: Event) -> str | None:
-    if event.title_id is None and event.kind != "search":
+    if event.title_id is None and event.decision_id is None and event.kind != "search":
         return "title_id is missing"
     if event.value is None or event.kind not in VALUE_RANGE:
         return None
@@ -182,7 +182,8 @@ def _row_reasons(schema: Schema, now: datetime, cast: pl.DataFrame) -> list[pl.E
         reasons.append(_when(known_at > now + CLOCK_SKEW, "known_at is in the future"))
     if schema.record is Event:
         kind, value = pl.col("kind"), pl.col("value")
-        untitled = pl.col("title_id").is_null() & (kind != "search")
+        named = pl.any_horizontal(pl.col("title_id", "decision_id").is_not_null())
+        untitled = ~named & (kind != "search")
         reasons.append(_when(untitled, "title_id is missing"))
         for word, (low, high) in VALUE_RANGE.items():
             outside = (kind == word) & ~value.is_between(low, high)

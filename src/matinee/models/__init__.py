@@ -11,13 +11,18 @@ from matinee.models.base import (
     HistoryShard,
     InMemory,
     Model,
+    Responses,
+    ResponseShard,
     Vocabulary,
 )
 from matinee.models.covisitation import CoVisitation
 from matinee.models.ease import EASE
 from matinee.models.popularity import Popularity
+from matinee.models.response import Response
 
-MODELS: dict[str, type[Model]] = {model.name: model for model in (Popularity, EASE, CoVisitation)}
+MODELS: dict[str, type[Model]] = {
+    model.name: model for model in (Popularity, EASE, CoVisitation, Response)
+}
 """Every model by its name. A model of your own is known by ``MODELS[Mine.name] = Mine``."""
 
 
@@ -53,6 +58,9 @@ __all__ = [
     "InMemory",
     "Model",
     "Popularity",
+    "Response",
+    "ResponseShard",
+    "Responses",
     "Vocabulary",
     "load_model",
     "model_class",

@@ -6,10 +6,10 @@ Shapes: B members in a batch, A candidate titles, V titles in a model's vocabula
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ Floats = NDArray[np.float32] | NDArray[np.float64]
 Indices = NDArray[np.int32]
 P = TypeVar("P")
 B = TypeVar("B")
+S = TypeVar("S")
 
 
 class Vocabulary:
@@ -142,13 +143,31 @@ class Histories:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Whom to score and when: B histories and the time of each decision, microseconds [B]."""
+    """Whom to score, and when and where.
+
+    histories : of B members, with their countries. at : the time of each decision, microseconds
+    since 1970 [B]. devices, features : what the app said of each of them [B]; nothing, if empty.
+
+    >>> asked = Context(Histories.of([[]]), np.zeros(1, np.int64), ("tv",), ({"plan": "basic"},))
+    >>> [asked.values(name) for name in ("country", "device", "plan", "age")]
+    [(None,), ('tv',), ('basic',), (None,)]
+    """
 
     histories: Histories
     at: NDArray[np.int64]
+    devices: tuple[str | None, ...] = ()
+    features: tuple[Mapping[str, Any], ...] = ()
 
     def __len__(self) -> int:
         return len(self.histories)
+
+    def values(self, name: str) -> tuple[Any, ...]:
+        """What each of the B has under "country", "device" or the name of a feature, or None."""
+        if name == "country":
+            return self.histories.countries
+        if name == "device":
+            return self.devices or (None,) * len(self)
+        return tuple(one.get(name) for one in self.features) or (None,) * len(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,30 +183,57 @@ class Belief:
     samples: Floats | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """N choices of a surface and what came of each, known to the end of its window.
+
+    actions : int32 [N], indices into a vocabulary, -1 unknown. rewards : float64 [N].
+    propensities : float64 [N] in (0, 1], the chance of each choice when it was made.
+    context : of N; its histories are empty but for the countries.
+    """
+
+    actions: Indices
+    rewards: NDArray[np.float64]
+    propensities: NDArray[np.float64]
+    context: Context
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+
 class HistoryShard(Protocol):
     """The histories of one bucket of members, read when asked."""
 
     def load(self) -> Histories: ...
 
 
+class ResponseShard(Protocol):
+    """The responses of one bucket of members, read when asked."""
+
+    def load(self) -> Responses: ...
+
+
 @dataclass(frozen=True)
-class InMemory:
+class InMemory(Generic[S]):
     """A shard that is already loaded."""
 
-    histories: Histories
+    loaded: S
 
-    def load(self) -> Histories:
-        return self.histories
+    def load(self) -> S:
+        return self.loaded
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training data: histories in shards, one vocabulary, as known at `as_of` (microseconds)."""
+    """Training data in shards, one vocabulary of titles or actions, as known at `as_of`
+    (microseconds): what members watched, and how they responded to the surface's own choices.
+    """
 
     titles: Vocabulary
     shards: Sequence[HistoryShard]
     as_of: int
     executor: Executor = field(default_factory=Serial)
+    responses: Sequence[ResponseShard] = ()
 
     @classmethod
     def of(cls, titles: Vocabulary, histories: Histories, as_of: int | None = None) -> Self:
@@ -202,20 +248,33 @@ class Dataset:
         merge: Callable[[P, P], P],
         broadcast: B,
     ) -> P:
-        """Fold `kernel` over the shards with this data set's executor."""
+        """Fold `kernel` over the histories' shards with this data set's executor."""
         return self.executor.map_reduce(kernel, self.shards, merge, broadcast)
+
+    def reduce_responses(
+        self,
+        kernel: Callable[[ResponseShard, B], P],
+        merge: Callable[[P, P], P],
+        broadcast: B,
+    ) -> P | None:
+        """The same over the responses' shards; `None` where there are none."""
+        if not self.responses:
+            return None
+        return self.executor.map_reduce(kernel, self.responses, merge, broadcast)
 
 
 class Model(ABC):
     """Learns from a `Dataset`, then believes something of every candidate.
 
-    A subclass sets `name` and `references`, and writes `_fit`, `_scores`, `_arrays` and `_restore`.
+    A subclass sets `name` and `references`, says what it learns from, and writes `_fit`, `_scores`,
+    `_arrays` and `_restore`. One that learns from responses can be fitted before there are any.
     Hyper-parameters are the arguments of its ``__init__``, kept under the same names and plain
     JSON values, so that ``settings()`` can save them.
     """
 
     name: ClassVar[str]
     references: ClassVar[tuple[str, ...]]
+    learns_from: ClassVar[Literal["histories", "responses"]] = "histories"
     titles: Vocabulary
 
     def fit(self, dataset: Dataset) -> Self:

@@ -6,6 +6,7 @@ import operator
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -15,11 +16,19 @@ from matinee.features.watched import histories, watches
 from matinee.lake.lake import Lake
 from matinee.lake.records import micros
 from matinee.lake.table import Bucket, latest
-from matinee.models.base import Dataset, Histories, Vocabulary
+from matinee.models.base import (
+    Context,
+    Dataset,
+    Histories,
+    Responses,
+    Vocabulary,
+)
+
+TABLES = ("events", "members", "decisions", "outcomes")
 
 
 @dataclass(frozen=True)
-class BucketShard:
+class HistoriesOfBucket:
     """The histories of the members of one bucket, in one vocabulary."""
 
     events: Bucket
@@ -35,6 +44,52 @@ class BucketShard:
         countries = latest(self.members.scan(), self.members.schema).select("member_id", "country")
         watched = histories(self.events.scan(), self.min_minutes)
         return watched.join(countries.collect(), on="member_id", how="left", maintain_order="left")
+
+
+@dataclass(frozen=True)
+class ResponsesOfBucket:
+    """What came of a surface's decisions about the members of one bucket, in one vocabulary."""
+
+    decisions: Bucket
+    outcomes: Bucket
+    titles: Vocabulary
+    surface: str
+
+    def load(self) -> Responses:
+        rows = self.frame()
+        said = [msgspec.json.decode(context) for context in rows["context"]]
+        countries = [one.get("country") for one in said]
+        return Responses(
+            self.titles.encode(rows["action"]),
+            rows["reward"].to_numpy(),
+            rows["propensity"].to_numpy(),
+            Context(
+                Histories.of([[]] * len(said), countries=countries),
+                rows["at"].dt.epoch("us").to_numpy(),
+                tuple(one.get("device") for one in said),
+                tuple(one.get("features", {}) for one in said),
+            ),
+        )
+
+    def frame(self) -> pl.DataFrame:
+        """action, reward, propensity, at, context of each closed position, in order of time."""
+        of_surface = pl.col("surface") == self.surface
+        decisions = self.decisions.scan().filter(of_surface)
+        closed = self.outcomes.scan().filter(of_surface)
+        ids = ["member_id", "decision_id"]
+        return (
+            closed.select(*ids, "position", "action", "reward")
+            .join(decisions.select(*ids, "at", "propensities", "context"), on=ids)
+            .sort("member_id", "at", "decision_id", "position")
+            .select(
+                "action",
+                "reward",
+                pl.col("propensities").list.get(pl.col("position")).alias("propensity"),
+                "at",
+                "context",
+            )
+            .collect(engine="streaming")
+        )
 
 
 def encode(watched: pl.DataFrame, titles: Vocabulary) -> Histories:
@@ -53,30 +108,47 @@ def encode(watched: pl.DataFrame, titles: Vocabulary) -> Histories:
 
 
 def training_set(
-    lake: Lake, as_of: datetime, min_minutes: float, executor: Executor | None = None
+    lake: Lake,
+    as_of: datetime,
+    min_minutes: float,
+    surface: str = "titles",
+    executor: Executor | None = None,
+    *,
+    needs_histories: bool = True,
 ) -> Dataset:
-    """Everything known at `as_of`, sharded by bucket.
+    """Everything known at `as_of`, sharded by bucket: what members watched, and what came of the
+    surface's decisions.
 
-    The vocabulary is the catalogue and whatever else was watched, in ascending order of id.
-    Raises `MatineeError` where nothing was watched by then.
+    The vocabulary is the catalogue, whatever else was watched, and the surface's own actions, in
+    ascending order of id. Raises `MatineeError` where histories are needed and nothing was watched.
     """
     executor = executor or Serial()
-    events = lake.tables["events"].buckets(as_of)
-    seen: set[str] = executor.map_reduce(titles_watched, events, operator.or_, min_minutes)
-    if not seen:
+    buckets = {name: lake.tables[name].buckets(as_of) for name in TABLES}
+    seen: set[str] = executor.map_reduce(
+        titles_watched, buckets["events"], operator.or_, min_minutes
+    )
+    if needs_histories and not seen:
         raise MatineeError(
             f"there is nothing to learn from as of {as_of:%Y-%m-%d %H:%M}",
             why="no member had watched anything that was known by then",
             next_step="matinee import SOURCE",
         )
+    chosen = executor.map_reduce(actions_chosen, buckets["outcomes"], operator.or_, surface)
     catalogue = lake.current("titles", as_of=as_of)["title_id"]
-    titles = Vocabulary(sorted(seen | set(catalogue)))
-    members = lake.tables["members"].buckets(as_of)
-    shards = [
-        BucketShard(one, other, titles, min_minutes)
-        for one, other in zip(events, members, strict=True)
-    ]
-    return Dataset(titles, shards, micros(as_of), executor)
+    titles = Vocabulary(sorted(seen | chosen | set(catalogue)))
+    return Dataset(
+        titles,
+        [
+            HistoriesOfBucket(events, members, titles, min_minutes)
+            for events, members in zip(buckets["events"], buckets["members"], strict=True)
+        ],
+        micros(as_of),
+        executor,
+        [
+            ResponsesOfBucket(decisions, outcomes, titles, surface)
+            for decisions, outcomes in zip(buckets["decisions"], buckets["outcomes"], strict=True)
+        ],
+    )
 
 
 def titles_watched(events: Bucket, min_minutes: float) -> set[str]:
@@ -85,12 +157,18 @@ def titles_watched(events: Bucket, min_minutes: float) -> set[str]:
     return set(found.collect(engine="streaming")["title_id"])
 
 
+def actions_chosen(bucket: Bucket, surface: str) -> set[str]:
+    """The actions of a surface that have an outcome in the bucket."""
+    rows = bucket.scan().filter(pl.col("surface") == surface)
+    return set(rows.select(pl.col("action").unique()).collect(engine="streaming")["action"])
+
+
 def interactions(lake: Lake, as_of: datetime, min_minutes: float) -> pl.DataFrame:
     """Who watched what: member_id, title_id, ts, seq, country, for the evaluation protocols."""
     events, members = lake.tables["events"].buckets(as_of), lake.tables["members"].buckets(as_of)
     return pl.concat(
         [
-            BucketShard(one, other, Vocabulary(()), min_minutes).frame()
+            HistoriesOfBucket(one, other, Vocabulary(()), min_minutes).frame()
             for one, other in zip(events, members, strict=True)
         ]
     )

@@ -14,8 +14,10 @@ from matinee.errors import MatineeError
 from matinee.lake.importers import Columns, Importer, recognise
 from matinee.lake.importers.columns import nearest
 from matinee.lake.lake import Lake
+from matinee.models import Model
 from matinee.registry import Registry
 from matinee.service.extensions import extend
+from matinee.service.make import make_model, make_policy
 from matinee.service.settings import Settings
 from matinee.service.toml import FILE, NOTHING, read_settings, written
 from matinee.store import Store
@@ -117,10 +119,25 @@ class Service:
         titles = self.settings.surfaces.titles
         return {
             Titles.name: Titles.open(
-                self.lake, minutes=titles.min_minutes, window=titles.window.delta
+                self.lake,
+                minutes=titles.min_minutes,
+                window=titles.window.delta,
+                slots=titles.slots,
+                policy=make_policy(self.settings.policy),
+                models=self._models_of_titles,
             ),
             **{name: kind.open(self.lake) for name, kind in SURFACES.items()},
         }
+
+    def surface(self, name: str) -> Surface:
+        """A surface by name; `MatineeError` lists those there are."""
+        if name not in self.surfaces:
+            raise MatineeError(
+                f"there is no surface {name!r}",
+                why=f"this service has {', '.join(sorted(self.surfaces))}",
+                next_step=f"for one of your own, name its module in service.extensions of {FILE}",
+            )
+        return self.surfaces[name]
 
     def refresh(self) -> None:
         """Look at the catalogue anew."""
@@ -147,6 +164,10 @@ class Service:
                 next_step="name a path inside it, without ..",
             )
         return path
+
+    def _models_of_titles(self) -> list[Model]:
+        train = self.settings.train
+        return [make_model(name, train) for name in train.models]
 
     def importer(self, source: str) -> Importer:
         """What reads `source`: a mapping's name in the settings, or a folder of a known data set.

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from matinee.errors import MatineeError
 from matinee.lake.records import micros
 from matinee.lake.table import Bucket
 from matinee.service.folder import Service
@@ -38,6 +39,7 @@ SCHEMA = Schema(
 
 _DECISION = ["decision_id", "member_id", "surface", "at", "actions", "seq"]
 _IDS = ["member_id", "decision_id"]
+_PLACE = ["decision_id", "position"]
 
 
 class Unmatched:
@@ -95,7 +97,7 @@ def _close(
     leases = Leases(service.store)
     since = leases.checkpoint("outcomes")
     reached, first_open = since, NEVER
-    written, held = 0, list[pl.DataFrame]()
+    written, held, wrong = 0, list[pl.DataFrame](), dict[str, str]()
     for mine, theirs in zip(decisions, events, strict=True):
         new = mine.scan().filter(pl.col("seq") > since).select(_DECISION).collect()
         reached = int(new["seq"].to_numpy().max(initial=reached))
@@ -105,13 +107,27 @@ def _close(
             still_open = asked.filter(~is_due)["seq"].to_numpy()
             first_open = int(still_open.min(initial=first_open))
             if (due := asked.filter(is_due)).height:
-                held.append(_outcomes(surface, due, theirs))
+                try:
+                    held.append(_outcomes(surface, due, theirs))
+                except WrongRewardsError as error:  # they stay due; other surfaces go on
+                    wrong[surface.name] = str(error)
+                    first_open = min(first_open, int(due["seq"].to_numpy().min()))
         if sum(frame.height for frame in held) >= HELD_ROWS:
             written += _write(service, held)
             held = []
     written += _write(service, held)
     leases.advance("outcomes", min(reached, first_open - 1))
+    if wrong:
+        raise MatineeError(
+            f"{', '.join(wrong)}: outcomes cannot be written",
+            why="; ".join(wrong.values()),
+            next_step="mend its reward(), then matinee work --once",
+        )
     return written
+
+
+class WrongRewardsError(ValueError):
+    """A surface's rewards are not what its contract says."""
 
 
 def _outcomes(surface: Surface, due: pl.DataFrame, events: Bucket) -> pl.DataFrame:
@@ -119,12 +135,15 @@ def _outcomes(surface: Surface, due: pl.DataFrame, events: Bucket) -> pl.DataFra
     due = due.with_columns(closed_at=_closes(surface))
     answers = (
         events.scan()
-        .join(due.lazy().select(*_IDS, "closed_at"), on=_IDS)
-        .filter(pl.col("known_at") <= pl.col("closed_at"))
-        .drop("closed_at")
+        .join(due.lazy().select(*_IDS, "at", "closed_at"), on=_IDS)
+        .filter(
+            pl.col("known_at") <= pl.col("closed_at"),
+            pl.col("ts").is_between(pl.col("at"), pl.col("at") + surface.window, closed="left"),
+        )
+        .drop("at", "closed_at")
         .collect()
     )
-    rewards = surface.reward(due.drop("closed_at"), answers)
+    rewards = _checked(surface, due, surface.reward(due.drop("closed_at"), answers))
     return rewards.join(due, on="decision_id").select(
         "decision_id",
         "member_id",
@@ -136,6 +155,28 @@ def _outcomes(surface: Surface, due: pl.DataFrame, events: Bucket) -> pl.DataFra
         "closed_at",
         pl.col("closed_at").alias("known_at"),
     )
+
+
+def _checked(surface: Surface, due: pl.DataFrame, rewards: pl.DataFrame) -> pl.DataFrame:
+    """The rewards, one of each position and all in range, or `WrongRewardsError`."""
+    rows = rewards.select(
+        "decision_id", pl.col("position").cast(pl.Int64), pl.col("reward").cast(pl.Float64)
+    )
+    expected = due.select("decision_id", position=pl.int_ranges(pl.col("actions").list.len()))
+    places = expected.explode("position", empty_as_null=False)
+    if rows.height != places.height or places.join(rows, on=_PLACE, how="anti").height:
+        raise WrongRewardsError(
+            f"reward() of {surface.name} gave {rows.height} rows for {places.height} positions; "
+            "give one row (decision_id, position, reward) for each"
+        )
+    low, high = surface.reward_range
+    bad = rows.filter(~pl.col("reward").is_between(low, high).fill_null(value=False))
+    if bad.height:
+        raise WrongRewardsError(
+            f"reward() of {surface.name} gave {bad['reward'][0]} for position "
+            f"{bad['position'][0]} of {bad['decision_id'][0]}, outside its range {low} to {high}"
+        )
+    return rows
 
 
 def _write(service: Service, frames: Sequence[pl.DataFrame]) -> int:

@@ -16,6 +16,7 @@ from matinee.decisions.recent import Recent
 from matinee.errors import MatineeError
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Event
+from matinee.service.choices import Choices
 from matinee.service.folder import Service
 from matinee.service.forgetting import tombstones
 from matinee.service.members import Members
@@ -65,6 +66,7 @@ class Runtime:
         self._marks, self._forgotten = self._bulk_marks(), tombstones(service.store)
         self._generation, self._stale = service.registry.generation(), False
         self.members = Members(service.lake, service.settings.surfaces.titles.min_minutes)
+        self.choices = Choices(service.lake, service.surfaces)
         self._serving = self._load()
         self._looked_for_bulk = time.monotonic()
         self._stop = threading.Event()
@@ -106,9 +108,8 @@ class Runtime:
         return {name: decider.version for name, decider in self._serving.champions.items()}
 
     def ready(self) -> bool:
-        """Whether every surface has a champion."""
-        serving = self._serving
-        return serving.surfaces.keys() == serving.champions.keys()
+        """Whether there is a champion on any surface."""
+        return bool(self._serving.champions)
 
     def home(self, version: str | None = None) -> Home:
         """Pages of a version of `titles`, of the champion by default."""
@@ -147,7 +148,13 @@ class Runtime:
     def _decider(self, surface: Any, version: str) -> Decider[Any]:
         model, policy = self.service.registry.load(version)
         return Decider(
-            surface, model, policy, version=version, histories=self.members, salt=self._salt
+            surface,
+            model,
+            policy,
+            version=version,
+            histories=self.members,
+            choices=self.choices,
+            salt=self._salt,
         )
 
     def _follow(self) -> None:
@@ -163,6 +170,7 @@ class Runtime:
 
     def _catch_up(self) -> None:
         self._stale |= bool(self.members.follow())
+        self.choices.follow()
         if time.monotonic() - self._looked_for_bulk >= BULK_SECONDS:
             self._stale |= self._tables_changed()
             self._looked_for_bulk = time.monotonic()
@@ -177,6 +185,7 @@ class Runtime:
         if marks == self._marks and forgotten == self._forgotten:
             return False
         self.members.load()
+        self.choices.load()
         self._marks, self._forgotten = marks, forgotten
         return True
 

@@ -1,4 +1,4 @@
-"""Training and offline evaluation of the surface `titles`."""
+"""Training for any surface, and offline evaluation of the surface `titles`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import polars as pl
 
-from matinee import evaluation, models
+from matinee import evaluation
 from matinee.errors import MatineeError
 from matinee.evaluation import Report, Split
 from matinee.models import Model
-from matinee.policies import PlackettLuce
+from matinee.policies import Policy
 from matinee.registry import Version
 from matinee.service.datasets import interactions, training_set
 from matinee.service.folder import Service
+from matinee.service.make import make_model
+from matinee.surfaces import Surface, Titles
 
 Protocol = Literal["leave-one-out", "time-split"]
 CORE = 5
@@ -28,19 +29,27 @@ HOLDOUT_SHARE = 0.1
 """The last part of the log that a time split asks for, where no time is named."""
 
 
-def make_models(service: Service, names: Iterable[str] | None = None) -> list[Model]:
-    """Unfitted models with the settings of the service; all of `train.models` by default."""
+def make_models(
+    service: Service, names: Iterable[str] | None = None, surface: str = Titles.name
+) -> list[Model]:
+    """Unfitted models by name, by default the surface's usual ones.
+
+    They have the settings that the surface gives them, else those of the service.
+    """
+    usual = {model.name: model for model in service.surface(surface).models()}
     train = service.settings.train
-    return [make_model(name, getattr(train, name, None)) for name in names or train.models]
+    return [usual.get(name) or make_model(name, train) for name in names or usual]
 
 
-def make_model(name: str, settings: msgspec.Struct | None) -> Model:
-    """An unfitted model by name; `MatineeError` lists the names there are."""
-    try:
-        kind = models.model_class(name)
-    except ValueError as unknown:
-        raise MatineeError(str(unknown), next_step="matinee train titles --model ease") from None
-    return kind(**(msgspec.structs.asdict(settings) if settings is not None else {}))
+def make_policy(surface: Surface, name: str | None = None) -> Policy:
+    """One of the surface's usual policies by name, the first by default."""
+    usual = surface.policies()
+    if name is not None and name not in usual:
+        raise MatineeError(
+            f"{surface.name} has no policy {name!r}",
+            why=f"its usual ones are {', '.join(map(repr, usual))}",
+        )
+    return usual[name or next(iter(usual))]
 
 
 def split(
@@ -129,35 +138,35 @@ def train(
     service: Service,
     names: Iterable[str] | None = None,
     *,
+    surface: str = Titles.name,
+    policy: str | None = None,
     as_of: datetime | None = None,
     by: str,
 ) -> list[Version]:
-    """Fit models on everything known at `as_of` and register each with the service's policy.
+    """Fit models on everything known at `as_of` and register each with a policy of the surface.
 
     The metrics of the latest evaluation of the same model with the same settings go into its
     lineage, with the report that they come from.
     """
     as_of = as_of_past(as_of)
-    settings = service.settings
-    data = training_set(service.lake, as_of, settings.surfaces.titles.min_minutes)
-    policy = PlackettLuce(
-        temperature=settings.policy.temperature,
-        epsilon=settings.policy.epsilon,
-        segment=settings.policy.segment,
-    )
-    champion = service.registry.alias("titles", "champion")
+    chosen = make_models(service, names, surface)
+    drawn = make_policy(service.surface(surface), policy)
+    minutes = service.settings.surfaces.titles.min_minutes
+    watched = any(model.learns_from == "histories" for model in chosen)
+    data = training_set(service.lake, as_of, minutes, surface, needs_histories=watched)
+    champion = service.registry.alias(surface, "champion")
     return [
         service.registry.register(
-            "titles",
+            surface,
             model.fit(data),
-            policy,
+            drawn,
             data_as_of=as_of,
             settings=model.settings(),
-            metrics=_latest_metrics(service, model),
+            metrics=_latest_metrics(service, surface, model),
             by=by,
             parent=champion.id if champion else None,
         )
-        for model in make_models(service, names)
+        for model in chosen
     ]
 
 
@@ -194,9 +203,9 @@ def write_report(service: Service, of: str, suffix: str, text: str) -> Path:
     return unfinished.replace(path)
 
 
-def _latest_metrics(service: Service, model: Model) -> dict[str, Any]:
+def _latest_metrics(service: Service, surface: str, model: Model) -> dict[str, Any]:
     settings = json.loads(json.dumps(model.settings()))
-    for path in reversed(reports(service, "titles")):
+    for path in reversed(reports(service, surface)):
         report = json.loads(path.read_text(encoding="utf-8"))
         for row in report["rows"]:
             if (row["model"], row["settings"]) == (model.name, settings):

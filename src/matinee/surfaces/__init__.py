@@ -2,13 +2,14 @@
 
 from matinee.surfaces.base import (
     Candidates,
+    Choice,
     History,
     Mask,
     Request,
     Situation,
     Surface,
 )
-from matinee.surfaces.masks import Availability, Only, OnPage, Watched
+from matinee.surfaces.masks import Availability, DailyCap, Only, OnPage, Watched
 from matinee.surfaces.titles import Titles
 
 SURFACES: dict[str, type[Surface]] = {}
@@ -18,6 +19,8 @@ __all__ = [
     "SURFACES",
     "Availability",
     "Candidates",
+    "Choice",
+    "DailyCap",
     "History",
     "Mask",
     "OnPage",

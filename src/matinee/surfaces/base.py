@@ -5,7 +5,6 @@ A surface of one's own, which notification to send or none:
 >>> from matinee.policies import EpsilonGreedy
 >>> class Notifications(Surface):
 ...     name = "notifications"
-...     unit = "member"
 ...     reward_range = (0.0, 1.0)
 ...     window = timedelta(hours=24)
 ...     choices = Candidates.of(["none", "new-season", "unfinished"])
@@ -17,7 +16,7 @@ A surface of one's own, which notification to send or none:
 ...         return {"explore": EpsilonGreedy(epsilon=0.2)}
 ...
 ...     def reward(self, decisions, events):
-...         clicks = events.filter(pl.col("kind") == "click").unique("decision_id")
+...         clicks = events.filter(pl.col("kind") == "click")
 ...         return decisions.select(
 ...             "decision_id",
 ...             pl.lit(0, pl.Int64).alias("position"),
@@ -47,12 +46,13 @@ from numpy.typing import NDArray
 
 from matinee.lake.lake import Lake
 from matinee.lake.records import Country, Device, Eligible, Id, Masked, MemberId, Time
+from matinee.models import Model, Response
 from matinee.policies import Policy
 from matinee.registry.version import check_surface
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the app asks: `slots` actions for a member, now.
+    """What the app asks: `slots` actions for a member, now; the surface's usual number by default.
 
     `request_id` makes it idempotent: the same member and id get the same decision again.
     `features` is free, for what a surface of one's own needs to know.
@@ -61,7 +61,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     request_id: Id
     member_id: MemberId
     at: Time
-    slots: Annotated[int, Meta(ge=1, le=1000, description="how many actions are wanted")] = 20
+    slots: Annotated[int, Meta(ge=1, le=1000, description="how many actions are wanted")] | None = (
+        None
+    )
     country: Country | None = None
     device: Device | None = None
     features: dict[str, Any] = {}
@@ -78,6 +80,14 @@ class History:
     titles: tuple[str, ...] = ()
     times: tuple[int, ...] = ()
     generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An action that a surface chose for a member, and when (microseconds since 1970)."""
+
+    at: int
+    action: str
 
 
 @dataclass(frozen=True)
@@ -134,17 +144,21 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What is known when a decision is made: the request, and the member's history."""
+    """What is known when a decision is made: the request, what the member watched, and what the
+    surface chose for them within its `memory`, oldest first.
+    """
 
     request: Request
     history: History = History()
+    choices: tuple[Choice, ...] = ()
 
 
 class Mask(ABC):
     """A rule that takes candidates away, with its reason in plain words.
 
-    A mask may look at everything in the situation but the clock: what depends on time belongs in
-    `Surface.eligible`, so that a decision can be prepared once for an unchanged member.
+    A mask may look at everything in the situation, of the clock at the hour (UTC) alone: what
+    depends on time more finely belongs in `Surface.eligible`, so that a decision can be prepared
+    once an hour for an unchanged member.
     """
 
     name: ClassVar[str]
@@ -158,15 +172,18 @@ class Mask(ABC):
 class Surface(ABC):
     """One place where the service chooses.
 
-    `unit` names whose draw it is and whose decisions hang together ("member"); `reward_range`
-    bounds the reward of one position; `window`, of the class or of one surface, is how long after
-    a decision an event may still count for it.
+    `unit` names whose draw it is and whose decisions hang together; `reward_range`
+    bounds the reward of one position. Of the class or of one surface: `window` is how long after
+    a decision an event may still count for it, `slots` how many actions are chosen where a request
+    does not say, `memory` for how long its own choices for a member stand in the situation.
     """
 
     name: ClassVar[str]
-    unit: ClassVar[str]
+    unit: ClassVar[str] = "member"
     reward_range: ClassVar[tuple[float, float]]
     window: timedelta
+    slots: int = 1
+    memory: timedelta = timedelta(0)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -192,14 +209,23 @@ class Surface(ABC):
         """The rules that take candidates away for this member."""
         return ()
 
+    def fresh(self, request: Request) -> frozenset[str]:
+        """The actions that are new in that country at that time; by default none ever is."""
+        return frozenset()
+
     @abstractmethod
     def reward(self, decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         """One row (decision_id, position, reward) for each position of each decision.
 
-        `decisions` and `events` have the columns of those tables in the lake. An event counts
-        only for the decision whose id it carries; one that comes twice counts once.
+        `decisions` and `events` have the columns of those tables in the lake. The events answer to
+        one of the decisions: they carry its id, are its member's, and happened within its window.
+        One that is reported twice counts once. Rewards are finite and inside `reward_range`.
         """
 
     @abstractmethod
     def policies(self) -> Mapping[str, Policy]:
         """The policies one would usually try here, by name; the first is the default."""
+
+    def models(self) -> Sequence[Model]:
+        """The models, unfitted, that one would usually train here."""
+        return (Response(),)

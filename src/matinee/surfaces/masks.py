@@ -13,6 +13,7 @@ from matinee.lake.records import Window, micros
 from matinee.surfaces.base import Candidates, Mask, Situation
 
 EVERYWHERE = "*"
+MICROS_A_DAY = 86_400_000_000
 
 
 class Availability(Mask):
@@ -97,6 +98,38 @@ class Only(Mask):
 
     def allowed(self, situation: Situation, candidates: Candidates) -> NDArray[np.bool_]:
         return ~candidates.without(self.ids)
+
+
+class DailyCap(Mask):
+    """At most `most` actions a member and day (UTC), but for those that are `free`.
+
+    The surface needs a `memory` of a day. What counts is what is in the log: of two requests that
+    come at the same moment both may pass.
+
+    >>> from datetime import UTC, datetime
+    >>> from matinee.surfaces import Choice, Request
+    >>> noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    >>> request = Request(request_id="r", member_id="m", at=noon)
+    >>> sent = Situation(request, choices=(Choice(micros(noon) - 1, "new-season"),))
+    >>> DailyCap(1, free=["none"]).allowed(sent, Candidates.of(["new-season", "none"]))
+    array([False,  True])
+    """
+
+    name: ClassVar[str] = "daily_cap"
+
+    def __init__(self, most: int, free: Collection[str] = ()) -> None:
+        self.most, self.free = most, frozenset(free)
+        self.reason = f"no more than {most} a day"
+
+    def allowed(self, situation: Situation, candidates: Candidates) -> NDArray[np.bool_]:
+        today = micros(situation.request.at) // MICROS_A_DAY
+        spent = sum(
+            choice.at // MICROS_A_DAY == today and choice.action not in self.free
+            for choice in situation.choices
+        )
+        if spent < self.most:
+            return np.ones(len(candidates), bool)
+        return ~candidates.without(self.free)
 
 
 def _starts(window: Window) -> int:

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property, lru_cache
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import polars as pl
 
 from matinee.lake.lake import Lake
 from matinee.lake.records import Title, Window, micros
+from matinee.models import EASE, CoVisitation, Model, Popularity
 from matinee.policies import EpsilonGreedy, PlackettLuce, Policy
 from matinee.surfaces.base import Candidates, Mask, Request, Situation, Surface
-from matinee.surfaces.masks import Availability, Watched
+from matinee.surfaces.masks import MICROS_A_DAY, Availability, Watched
 
 KEPT = 128
 """How many countries' sets are kept in memory."""
 BEFORE_ALL = -(2**62)
-MICROS_A_DAY = 86_400_000_000
 RECENT_DAYS = 31
 """How long a title counts as newly arrived, its first day included."""
+EXPLORE = PlackettLuce(temperature=0.3, epsilon=0.05, segment=100)
 
 
 class Titles(Surface):
     """A catalogue with its windows; the latest row of a title counts.
 
-    The reward of a position is 1 if its title was played for at least `minutes` (from the decision
-    that showed it, before the window closed) or watched to its end, else 0.
+    The reward of a position is 1 if its title was played for at least `minutes`, or watched to its
+    end, from the decision that showed it, else 0. `policy` is the usual one, `models` makes those
+    that are trained.
 
     >>> from datetime import UTC, datetime
     >>> titles = Titles([Title(title_id=id, name=id.title()) for id in ("heat", "alien")])
@@ -39,7 +41,6 @@ class Titles(Surface):
     """
 
     name: ClassVar[str] = "titles"
-    unit: ClassVar[str] = "member"
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __init__(
@@ -49,10 +50,14 @@ class Titles(Surface):
         *,
         minutes: float = 5.0,
         window: timedelta = timedelta(hours=24),
+        slots: int = 20,
+        policy: Policy = EXPLORE,
+        models: Callable[[], Sequence[Model]] = lambda: (Popularity(), CoVisitation(), EASE()),
     ) -> None:
         self.catalogue = {title.title_id: title for title in catalogue}
         self.minutes = minutes
-        self.window = window
+        self.window, self.slots = window, slots
+        self._policy, self._models = policy, models
         self._all = Candidates.of(self.catalogue)
         self._availability = Availability(windows)
         self._boundaries = lru_cache(maxsize=KEPT)(self._availability.boundaries)
@@ -61,17 +66,14 @@ class Titles(Surface):
         self._titles_of_genre = _by_genre(self.catalogue.values())
 
     @classmethod
-    def open(
-        cls, lake: Lake, *, minutes: float = 5.0, window: timedelta = timedelta(hours=24)
-    ) -> Self:
+    def open(cls, lake: Lake, **settings: Any) -> Self:
         """The titles and windows of the lake as they are known now."""
         catalogue = lake.current("titles").select(Title.__struct_fields__)
         windows = lake.current("windows").select(Window.__struct_fields__)
         return cls(
             [Title(**row) for row in catalogue.iter_rows(named=True)],
             [Window(**row) for row in windows.iter_rows(named=True)],
-            minutes=minutes,
-            window=window,
+            **settings,
         )
 
     def eligible(self, request: Request) -> Candidates:
@@ -84,21 +86,22 @@ class Titles(Surface):
     def masks(self, situation: Situation) -> Sequence[Mask]:
         return (Watched(),)
 
+    def fresh(self, request: Request) -> frozenset[str]:
+        return self.arrived(request)
+
     def reward(self, decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         shown = decisions.select(
             "decision_id",
-            "member_id",
-            "at",
             pl.col("actions").alias("action"),
             pl.int_ranges(pl.col("actions").list.len(), dtype=pl.Int64).alias("position"),
         ).explode("action", "position", empty_as_null=False)
-        watched = events.filter(
-            pl.col("decision_id").is_not_null()
-            & ((pl.col("kind") == "complete") | self._is_long_play())
-        ).select("decision_id", "member_id", "title_id", "ts", pl.col("position").alias("echoed"))
+        watched = events.filter((pl.col("kind") == "complete") | self._is_long_play())
         credited = (
-            shown.join(watched, on=["decision_id", "member_id"])
-            .filter(_answers(), self._in_window())
+            shown.join(
+                watched.select("decision_id", "title_id", pl.col("position").alias("echoed")),
+                on="decision_id",
+            )
+            .filter(_answers())
             .select("decision_id", "position")
             .unique()
             .with_columns(pl.lit(1.0).alias("reward"))
@@ -111,9 +114,12 @@ class Titles(Surface):
 
     def policies(self) -> Mapping[str, Policy]:
         return {
-            "explore the top": PlackettLuce(temperature=0.3, epsilon=0.02, segment=100),
+            "explore the top": self._policy,
             "best first": EpsilonGreedy(epsilon=0.02, segment=100),
         }
+
+    def models(self) -> Sequence[Model]:
+        return self._models()
 
     def name_of(self, title_id: str) -> str:
         """The title's name, or its id where the catalogue does not have it."""
@@ -148,9 +154,6 @@ class Titles(Surface):
     def _eligible_since(self, country: str, since: int) -> Candidates:
         allowed = self._all.without(self._availability.closed(country, since))
         return self._all.keep(allowed, self._availability)
-
-    def _in_window(self) -> pl.Expr:
-        return pl.col("ts").is_between(pl.col("at"), pl.col("at") + self.window, closed="left")
 
     def _arrived_by(self, country: str, day: int) -> frozenset[str]:
         until = (day + 1) * MICROS_A_DAY - 1

@@ -20,7 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matinee.engine import Executor, Processes, Serial
-from matinee.models.base import Context, Dataset, Floats, Histories, InMemory, Model, Vocabulary
+from matinee.models.base import (
+    Context,
+    Dataset,
+    Floats,
+    Histories,
+    InMemory,
+    Model,
+    Responses,
+    Vocabulary,
+)
 
 TITLES = 12
 MEMBERS = 40
@@ -124,7 +133,7 @@ class ModelConformance(ABC):
 
     def test_one_event_and_one_title(self) -> None:
         log = Histories.of([[0]])
-        model = self.make().fit(Dataset.of(Vocabulary(["only"]), log))
+        model = self.make().fit(_dataset_of(Vocabulary(["only"]), log))
         _finite(_scores(model, log), log, 1)
         _finite(_scores(model, Histories.of([[]])), Histories.of([[]]), 1)
 
@@ -141,7 +150,7 @@ class ModelConformance(ABC):
 
     def test_a_catalogue_without_titles(self) -> None:
         log = Histories.of([[-1], []])
-        model = self.make().fit(Dataset.of(Vocabulary([]), log))
+        model = self.make().fit(_dataset_of(Vocabulary([]), log))
         _finite(_scores(model, log), log, 0)
         _finite(_scores(model, log, np.array([-1], np.int32)), log, 1)
 
@@ -240,11 +249,38 @@ def _checkerboard(*, with_countries: bool) -> Histories:
 
 
 def _dataset(log: Histories, shards: int = 1, executor: Executor | None = None) -> Dataset:
+    return _dataset_of(
+        Vocabulary(f"title {title}" for title in range(TITLES)), log, shards, executor
+    )
+
+
+def _dataset_of(
+    titles: Vocabulary, log: Histories, shards: int = 1, executor: Executor | None = None
+) -> Dataset:
+    """The histories, and responses that say the same: every title was offered to every member."""
     edges = np.linspace(0, len(log), shards + 1).astype(int)
-    parts = [InMemory(log.rows(int(start), int(stop))) for start, stop in pairwise(edges)]
-    titles = Vocabulary(f"title {title}" for title in range(TITLES))
+    parts = [log.rows(int(start), int(stop)) for start, stop in pairwise(edges)]
     as_of = int(log.times.max(initial=0)) + 1
-    return Dataset(titles, parts, as_of, executor or Serial())
+    return Dataset(
+        titles,
+        [InMemory(part) for part in parts],
+        as_of,
+        executor or Serial(),
+        [InMemory(_responses(part, len(titles))) for part in parts],
+    )
+
+
+def _responses(log: Histories, titles: int) -> Responses:
+    """What members watched is worth 1 and all else 0, each choice one of all titles."""
+    chosen = len(log) * titles
+    countries = tuple(country for country in log.countries for _ in range(titles))
+    nothing = Histories.of([[]] * chosen, countries=countries)
+    return Responses(
+        np.tile(np.arange(titles, dtype=np.int32), len(log)),
+        log.matrix(titles).toarray().astype(np.float64).ravel(),
+        np.full(chosen, 1 / max(titles, 1)),
+        Context(nothing, np.zeros(chosen, np.int64)),
+    )
 
 
 def _context(log: Histories) -> Context:

@@ -1,0 +1,85 @@
+"""What surfaces chose for members of late, for those whose rules look at it: caps, say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from matinee.lake.lake import Lake
+from matinee.lake.records import Decision, micros
+from matinee.lake.rows import decode_record
+from matinee.surfaces import Choice, Surface
+
+MICRO = timedelta(microseconds=1)
+
+
+class Choices:
+    """The choices of every surface with a `memory`, in memory and kept fresh while it serves.
+
+    `load` reads them from the lake, `note` takes in a decision, at once or again, `follow` those of
+    other processes. Thread-safe. Without such a surface it does nothing.
+    """
+
+    def __init__(self, lake: Lake, surfaces: Mapping[str, Surface]) -> None:
+        self._lake = lake
+        self._memory = {
+            name: surface.memory // MICRO for name, surface in surfaces.items() if surface.memory
+        }
+        self._lock = threading.Lock()
+        self.load()
+
+    def load(self) -> None:
+        """Read everything anew, as after a bulk import or when a member was forgotten."""
+        self._followed = self._lake.inbox.last_seq()
+        found: dict[tuple[str, str], dict[str, tuple[Choice, ...]]] = {}
+        for surface, memory in self._memory.items():
+            since = datetime.now(UTC) - timedelta(microseconds=memory)
+            rows = (
+                self._lake.scan("decisions")
+                .filter(pl.col("surface") == surface, pl.col("at") > since)
+                .select("member_id", "decision_id", pl.col("at").dt.epoch("us"), "actions")
+                .sort("member_id", "at", "decision_id")
+                .collect(engine="streaming")
+            )
+            for member, decision, at, actions in rows.iter_rows():
+                chosen = tuple(Choice(at, action) for action in actions)
+                found.setdefault((surface, member), {})[decision] = chosen
+        with self._lock:
+            self._chosen = found
+
+    def recent(self, surface: str, member_id: str, at: int) -> tuple[Choice, ...]:
+        """What was chosen within the surface's memory before `at` (microseconds), oldest first."""
+        since = at - self._memory.get(surface, 0)
+        with self._lock:
+            decisions = list(self._chosen.get((surface, member_id), {}).values())
+        choices = [one for chosen in decisions for one in chosen if since < one.at <= at]
+        return tuple(sorted(choices, key=lambda choice: choice.at))
+
+    def note(self, decision: Decision) -> None:
+        """Take in a durable decision. The same again changes nothing."""
+        if decision.surface not in self._memory:
+            return
+        at = micros(decision.at)
+        whose = (decision.surface, decision.member_id)
+        chosen = tuple(Choice(at, action) for action in decision.actions)
+        with self._lock:
+            kept = {
+                name: earlier
+                for name, earlier in self._chosen.get(whose, {}).items()
+                if earlier and earlier[0].at > at - self._memory[decision.surface]
+            }
+            self._chosen[whose] = {**kept, decision.decision_id: chosen}
+
+    def follow(self) -> None:
+        """Take in what other processes have decided since the last call."""
+        if not self._memory:
+            return
+        until = self._lake.inbox.last_seq()
+        rows = self._lake.inbox.rows("decisions", after=self._followed, until=until)
+        for row in rows:
+            if row.values["surface"] in self._memory:
+                self.note(decode_record(Decision, row.values))
+        self._followed = until
