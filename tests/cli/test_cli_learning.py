@@ -133,7 +133,9 @@ def test_where_there_is_no_service(tmp_path, monkeypatch, capsys, command):
     [
         ("train titles", "nothing to learn from", "matinee import"),
         ("evaluate titles", "nothing to evaluate on", "matinee import"),
-        ("versions titles", "no versions yet", "matinee train titles"),
+        ("versions titles", "no versions", "matinee train titles"),
+        ("train nowhere", "no surface 'nowhere'", "service.extensions"),
+        ("evaluate nowhere", "no surface 'nowhere'", "service.extensions"),
         ("promote titles@1", "there is no version titles@1", "matinee versions"),
         ("roll-back titles", "cannot be rolled back", "matinee versions"),
     ],
@@ -162,7 +164,7 @@ def test_what_cannot_be_done_is_said_and_why(shows, capsys, command, told):
         assert len(service.registry.versions("titles")) == 2
 
 
-@pytest.mark.parametrize("command", ["train nowhere", "evaluate", "frobnicate", "train titles --x"])
+@pytest.mark.parametrize("command", ["evaluate", "frobnicate", "train titles --x"])
 def test_a_command_given_wrong_ends_with_two(shows, capsys, command):
     assert run(command.split()) == 2
     assert "error" in capsys.readouterr().err

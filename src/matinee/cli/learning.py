@@ -137,7 +137,11 @@ def evaluate(
 def versions(surface: SurfaceName = Titles.name, /, *, service: ServiceFolder = HERE) -> None:
     """List the versions of a surface with their lineage, and who did what with them."""
     with Service.open(service) as opened:
-        _list(opened, opened.registry.versions(surface))
+        if not (known := opened.registry.versions(surface)):
+            raise MatineeError(
+                f"{surface} has no versions yet", next_step=f"matinee train {surface}"
+            )
+        _list(opened, known)
         show(
             ("when", "who", "did", "from", "to", "why"),
             [
@@ -276,8 +280,6 @@ def _judge(service: Service, surface: str, candidate: str) -> None:
 
 
 def _list(service: Service, listed: list[Version]) -> None:
-    if not listed:
-        raise MatineeError("there are no versions yet", next_step="matinee train SURFACE")
     aliases = {
         version.id: alias
         for alias in ("champion", "challenger")
