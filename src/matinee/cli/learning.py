@@ -95,7 +95,8 @@ def evaluate(
     matinee approve.
 
     Without it (for titles) the whole catalogue is ranked, popularity is always in the table, and
-    intervals are bootstrapped by member. The report goes to reports/ with its data, seed, settings and version.
+    intervals are bootstrapped by member. The report goes to reports/ with its data, seed, settings
+    and version.
 
     Parameters
     ----------
