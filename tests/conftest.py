@@ -1,5 +1,6 @@
-"""A small trained service that tests of several rooms copy."""
+"""What tests of several rooms share: a small trained service to copy, and tidying up."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from matinee.service import training
 from matinee.service.folder import Service
+from matinee.surfaces import SURFACES
 from matinee.world import Settings, World
 
 
@@ -35,3 +37,15 @@ def made(tmp_path_factory) -> Path:
     with Service.create(folder) as service:
         fill(service)
     return folder
+
+
+@pytest.fixture(scope="module")
+def own_surfaces():
+    """What a module's tests add to the surfaces is forgotten afterwards, with where it stood."""
+    before = dict(SURFACES)
+    yield
+    for kind in SURFACES.values():
+        if kind not in before.values():
+            sys.modules.pop(kind.__module__, None)
+    SURFACES.clear()
+    SURFACES.update(before)

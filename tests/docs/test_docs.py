@@ -9,6 +9,7 @@ import pytest
 
 from matinee.cli import app, run
 from matinee.models import MODELS
+from matinee.service.folder import Service
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -55,7 +56,7 @@ def test_the_mapping_of_the_tutorial_imports(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MATINEE_SERVICE", "shows")
     assert run(["init", "shows"]) == 0
-    (mapping,) = blocks(ROOT / "docs" / "tutorial.md", "toml")
+    mapping, _ = blocks(ROOT / "docs" / "tutorial.md", "toml")
     settings = Path("shows/matinee.toml")
     settings.write_text(settings.read_text() + "\n" + mapping)
     exports = Path("shows/exports")
@@ -68,6 +69,17 @@ def test_the_mapping_of_the_tutorial_imports(tmp_path, monkeypatch):
     assert run(["import", "plays"]) == 0
     assert run(["train", "titles", "--model", "popularity"]) == 0
     assert run(["promote", "titles@1"]) == 0
+
+
+def test_the_extension_of_the_tutorial_is_found(own_surfaces, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "shows"]) == 0
+    _, extension = blocks(ROOT / "docs" / "tutorial.md", "toml")
+    settings = Path("shows/matinee.toml")
+    settings.write_text(settings.read_text() + "\n" + extension)
+    shutil.copy(ROOT / "examples" / "notifications.py", "shows")
+    with Service.open("shows") as service:
+        assert sorted(service.surfaces) == ["notifications", "titles"]
 
 
 def test_the_python_example_of_the_readme_runs(made, tmp_path, monkeypatch, capsys):

@@ -40,18 +40,8 @@ OPENED = {
 MEMBERS = 2_000
 
 
-@pytest.fixture(scope="module", autouse=True)
-def surfaces():
-    """What the example adds is forgotten afterwards."""
-    before = dict(SURFACES)
-    yield
-    sys.modules.pop("notifications", None)
-    SURFACES.clear()
-    SURFACES.update(before)
-
-
 @pytest.fixture(scope="module")
-def service(tmp_path_factory, surfaces):
+def service(tmp_path_factory, own_surfaces):
     """A service that sent messages by a policy that knew nothing, and learned from four days."""
     folder = tmp_path_factory.mktemp("notes") / "shows"
     Service.create(folder, {"service.extensions": ["notifications"]}).close()
