@@ -76,7 +76,9 @@ def test_the_extension_of_the_tutorial_is_found(own_surfaces, tmp_path, monkeypa
     assert run(["init", "shows"]) == 0
     _, extension = blocks(ROOT / "docs" / "tutorial.md", "toml")
     settings = Path("shows/matinee.toml")
-    settings.write_text(settings.read_text() + "\n" + extension)
+    text, times = re.subn(r"^#extensions = .*\n", extension, settings.read_text(), flags=re.M)
+    assert times == 1
+    settings.write_text(text)
     shutil.copy(ROOT / "examples" / "notifications.py", "shows")
     with Service.open("shows") as service:
         assert sorted(service.surfaces) == ["notifications", "titles"]
