@@ -196,6 +196,18 @@ def test_what_cannot_be_judged_or_approved(registry, approvals):
         approvals.turn("artwork", "artwork@1", anytime=True)
 
 
+def test_insufficient_support_takes_no_turn_and_a_new_champion_begins_anew(approvals):
+    assert judged(approvals, "titles@2", LACKING).turn == 1
+    assert judged(approvals, "titles@3").turn == 1
+    assert judged(approvals, "titles@2").turn == 2
+    approvals.approve("titles", "titles@3", "ann", "")
+    assert judged(approvals, "titles@2").turn == 1
+    assert judged(approvals, "titles@1").turn == 2
+    approvals.override("titles", "titles@1", "ann", "back on the old log")
+    assert judged(approvals, "titles@2").turn == 2
+    assert judged(approvals, "titles@3").turn == 1
+
+
 def test_turns_are_taken_once_and_looking_again_is_free_if_anytime_valid(approvals):
     assert judged(approvals, "titles@2").turn == 1
     assert judged(approvals, "titles@2").turn == 1

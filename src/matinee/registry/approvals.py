@@ -21,7 +21,7 @@ from matinee.registry.registry import Registry
 class Judged:
     """A verdict on record: which version, against which champion, in which turn, and what was said.
 
-    `turn` counts the judgements that spend the surface's budget of error, from 1. `evidence` is the
+    `turn` counts the judgements that spend the champion's budget of error, from 1. `evidence` is the
     rest of the verdict: what to do next, support, and the estimate, if there is one.
     """
 
@@ -50,8 +50,10 @@ class Approvals:
     def turn(self, surface: str, candidate: str, *, anytime: bool) -> int:
         """In which turn a version would be judged now, for ``matinee.evaluation.budget.spent``.
 
-        Judging a version again against the same champion takes no turn of its own if its interval
-        is `anytime` valid.
+        Turns are counted for each champion: those after it are judged on its own decisions, which
+        are others than those of any champion before. A verdict of insufficient support takes none,
+        for it says nothing of rewards. Neither does judging a version again, if its interval is
+        `anytime` valid.
         """
         number = self._registry.number(surface, candidate)
         return self._turn(surface, number, self._champion(surface), anytime=anytime)
@@ -142,9 +144,10 @@ class Approvals:
 
     def _turn(self, surface: str, number: int, champion: int, *, anytime: bool) -> int:
         (row,) = self._store.rows(
-            "SELECT coalesce(max(turn), 0) + 1 AS next, max(turn) FILTER"
-            " (WHERE number = ? AND champion = ?) AS own FROM registry_verdicts WHERE surface = ?",
-            (number, champion, surface),
+            "SELECT coalesce(max(turn), 0) + 1 AS next, max(turn) FILTER (WHERE number = ?) AS own"
+            " FROM registry_verdicts"
+            " WHERE surface = ? AND champion = ? AND outcome != 'insufficient support'",
+            (number, surface, champion),
         )
         return int(row["own"] if anytime and row["own"] else row["next"])
 
