@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, ks_2samp, kstest
+from scipy.stats import binom, ks_2samp, kstest, poisson
 
 from matinee.evaluation.intervals import bootstrap, normal
 from matinee.evaluation.intervals.bootstrap import resampled_means
+from matinee.evaluation.intervals.poisson_counts import poisson_tables
 from matinee.evaluation.off_policy import IPS, SNIPS, Batch
 
 
@@ -21,8 +22,8 @@ def test_resamples_are_those_of_a_plain_bootstrap(size: int) -> None:
 
 
 def test_every_row_is_drawn_as_often_as_multinomial_counts() -> None:
-    """Of 600 rows, one that stands in each kind of place: full block, pair's end, last block."""
-    for row in (0, 255, 256, 511, 512, 599):
+    """Of 600 rows, some that stand first or last in their look-up, in their lane, or of all."""
+    for row in (0, 3, 255, 256, 511, 512, 599):
         marked = np.arange(600) + 0.0
         column = np.where(marked == row, 1.0, 0.0)[:, None]
         other = (marked + 1.0)[:, None] / 600  # no row of it is at the median: all are drawn
@@ -38,6 +39,33 @@ def test_columns_are_of_the_same_draws() -> None:
     values = np.random.default_rng(0).normal(size=(1000, 1))
     means = resampled_means(np.hstack([values, 3 * values + 2]), 50, seed=0)
     np.testing.assert_allclose(means[:, 1], 3 * means[:, 0] + 2, atol=1e-6)
+
+
+def test_tables_hold_four_independent_poisson_counts() -> None:
+    (first, second), rare, cumulative = poisson_tables(0.97)
+    left = 1 - len(first) / 2**16
+    last = left * (1 - len(second) / 2**16) * np.diff(cumulative, prepend=0.0)
+    assert 0 < left < 0.01
+    chances = np.zeros((16,) * 4)
+    for words, chance in ((first, 2**-16), (second, left * 2**-16), (rare, last)):
+        np.add.at(chances, tuple(words.view(np.uint8).reshape(-1, 4).T), chance)
+    one = poisson.pmf(np.arange(16), 0.97)
+    every = np.einsum("a,b,c,d->abcd", one, one, one, one)
+    np.testing.assert_allclose(chances, every, atol=1e-14, rtol=0)
+
+
+def test_means_are_right_to_millionths_of_their_error() -> None:
+    """Columns that tell how often each of ten values was drawn are whole numbers, and exact."""
+    rng = np.random.default_rng(4)
+    values, which = rng.lognormal(sigma=2.0, size=10), rng.integers(10, size=20_000)
+    columns = np.column_stack([values[which], which[:, None] == np.arange(10)])
+    means = resampled_means(columns, 300, seed=0)
+    times = np.rint(means[:, 1:] * 20_000)
+    assert (times.sum(axis=1) == 20_000).all()
+    exact = times @ values / 20_000
+    error = values[which].std() / np.sqrt(20_000)
+    assert np.abs(means[:, 0] - exact).max() < 3e-6 * error
+    assert exact.std() == pytest.approx(error, rel=0.15)
 
 
 def test_weights_of_every_size_keep_their_seven_digits() -> None:

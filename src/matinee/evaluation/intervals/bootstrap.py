@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
+from numpy.random import SFC64, SeedSequence
 
 from matinee.evaluation.intervals.base import Interval, check_alpha
+from matinee.evaluation.intervals.poisson_counts import PoissonCounts, Singles, poisson_tables
 from matinee.evaluation.off_policy.base import Estimator, Logged
 from matinee.evaluation.off_policy.batch import Floats, Integers
-from matinee.evaluation.off_policy.moments import cluster_sums
+from matinee.evaluation.off_policy.moments import Moments, cluster_sums
 
 LoggedT = TypeVar("LoggedT", bound=Logged)
 
-BLOCK = 256
-"""Rows of a block: a byte is one of them, and sixteen bits are two."""
-TASK = 16
-"""Blocks that one thread takes at a time."""
+CELLS = 2**18
+"""Counts that one thread holds at a time."""
+TASK = 32
+"""Resamples that they are of, or more where rows are few."""
+LANE = 256
+"""Rows that are added up in float32; these sums are added up in float64."""
+SPARE = 3.0
+"""By how many standard deviations Poisson counts stay below the size of a resample."""
 THREADS = 2
 
 
@@ -49,15 +54,15 @@ def bootstrap(
     (0.5, True, True)
     """
     check_alpha(alpha)
-    terms = estimator.terms(batch)
-    value = replace(estimator).add(batch).result().value
+    terms, cluster = estimator.terms(batch), batch.cluster
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = estimator.value(Moments.of(terms, cluster).means)
     if not len(terms):
         return Interval(value, float("nan"), float("nan"), 1 - alpha, "bootstrap")
-    sums = cluster_sums(terms, batch.cluster)
-    if len(sums) == len(terms):
+    if (cluster[1:] > cluster[:-1]).all():
         means = resampled_means(terms, resamples, seed)
     else:
-        drawn = resampled_means(sums, resamples, seed)
+        drawn = resampled_means(cluster_sums(terms, cluster), resamples, seed)
         means = drawn[:, :-1] / drawn[:, -1:]
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.array([estimator.value(row) for row in means])
@@ -68,78 +73,64 @@ def bootstrap(
 def resampled_means(rows: Floats, resamples: int, seed: int) -> Floats:
     """The means [resamples, T] of G rows drawn from rows [G, T] with replacement, again and again.
 
-    How often each block of rows is drawn is multinomial; given that, draws within a block are
-    uniform and independent. Two at once are one look-up in a table of the sums of all pairs. Tables
-    hold distances from the column's median to seven digits, so that means are off by less than a
-    millionth of their standard error; rows at the median are counted and need not be drawn.
+    How often each row is drawn is multinomial, which is what independent Poisson counts are, given
+    their sum. So first counts are Poisson of a mean below 1, four by one look-up, and what is short
+    of G is then drawn row by row; a resample with more than G, one in a thousand, is made anew.
+    Rows enter by their distance from the column's median, to seven digits: means of 100,000 rows
+    are off by a millionth of their standard error or so. Rows at the median are only counted.
 
     >>> resampled_means(np.ones((1000, 1)), 3, seed=0).ravel()
     array([1., 1., 1.])
     """
-    size = len(rows)
-    centre = np.median(rows, axis=0)
-    apart = rows - centre
-    apart = apart[(apart != 0).any(axis=1)]
-    if not len(apart):
+    size, values = len(rows), np.array(rows.T, order="C")
+    centre = np.median(values, axis=1)
+    values -= centre[:, None]
+    apart = values.any(axis=0)
+    left = int(apart.sum())
+    if not left:
         return np.tile(centre, (resamples, 1))
-    scale = np.maximum(np.abs(apart).max(axis=0), np.finfo(np.float64).tiny)
-    columns = np.ascontiguousarray((apart / scale).T, np.float32)
-    firsts = range(0, len(apart), BLOCK)
-    shares = np.diff([0, size - len(apart), *(size - len(apart) + f for f in firsts[1:]), size])
-    seeds = np.random.SeedSequence(seed).spawn(len(firsts) + THREADS)
+    if left < size:
+        values = values[:, apart]
+    scale = np.maximum(values.max(axis=1), -values.min(axis=1)) + np.finfo(np.float64).tiny
+    values /= scale[:, None]
+    parts = -(-left * TASK // CELLS)
+    lanes = parts * -(-left // (LANE * parts))
+    columns = np.zeros((len(values) + 1, lanes * LANE), np.float32)
+    columns[:-1, :left], columns[-1, :left] = values, 1.0
+    rounded = values.sum(axis=1) - columns[:-1].sum(axis=1, dtype=np.float64)
+    blocks = np.split(columns.reshape(-1, 1, lanes, LANE), parts, axis=2)
+    rate = 1.0 / (1.0 + SPARE / np.sqrt(size))
+    tables = poisson_tables(rate)
 
-    def counted(part: int) -> Integers:
-        generator = np.random.Generator(np.random.SFC64(seeds[part]))
-        some = resamples // THREADS + (part < resamples % THREADS)
-        return generator.multinomial(size, shares / size, size=some)[:, 1:]
-
-    def summed(task: int) -> Floats:
-        sums = np.zeros((len(columns), resamples))
-        for at in range(task, min(task + TASK, len(firsts))):
-            block = columns[:, firsts[at] : firsts[at] + BLOCK]
-            sums += _block_sums(block, counts[at], seeds[THREADS + at])
+    def summed(counts: PoissonCounts, some: int) -> Floats:
+        """The sums [T + 1, some] of resamples, the last of them the number of draws."""
+        generator, sums = counts.generator, counts.sums(some)
+        short = size - sums[-1].astype(np.int64) - generator.poisson(rate * (size - left), some)
+        lengths = generator.binomial(np.maximum(short, 0), left / size)
+        drawn = generator.integers(left, size=lengths.sum())
+        sums += [_segment_sums(column.take(drawn), lengths) for column in columns]
+        anew = short < 0
+        if anew.any():
+            sums[:, anew] = summed(counts, int(anew.sum()))
         return sums
 
+    def tasks(bits: SFC64, share: int) -> list[Floats]:
+        task = max(TASK, CELLS // (lanes * LANE))
+        counts = PoissonCounts(blocks, min(task, share), tables, bits)
+        return [summed(counts, min(task, share - first)) for first in range(0, share, task)]
+
+    sources = map(SFC64, SeedSequence(seed).spawn(THREADS))
+    shares = map(len, np.array_split(np.arange(resamples), THREADS))
     with ThreadPoolExecutor(THREADS) as threads:
-        counts = np.ascontiguousarray(np.concatenate(list(threads.map(counted, range(THREADS)))).T)
-        sums = np.sum(list(threads.map(summed, range(0, len(firsts), TASK))), axis=0)
-    means: Floats = centre + sums.T * (scale / size)
+        done = [sums for thread in threads.map(tasks, sources, shares) for sums in thread]
+    sums = np.concatenate(done, axis=1)[:-1]
+    means: Floats = centre + (sums.T + rounded) * (scale / size)
     return means
 
 
-def _block_sums(
-    columns: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-    counts: Integers,
-    seed: np.random.SeedSequence,
-) -> Floats:
-    """The sums [T, R] of that many draws [R] from columns [T, B]."""
-    bits = np.random.SFC64(seed)
-    if columns.shape[1] < BLOCK:
-        draws = np.random.Generator(bits).integers(
-            columns.shape[1], size=int(counts.sum()), dtype=np.uint8
-        )
-        return np.array([_segment_sums(column.take(draws), counts) for column in columns])
-    pairs = counts >> 1
-    drawn = int(pairs.sum())
-    words = bits.random_raw(-(-drawn // 4)).view(np.uint16)[:drawn].astype(np.intp)
-    single = bits.random_raw(-(-len(counts) // 8)).view(np.uint8)[: len(counts)]
-    odd = counts & 1
-    return np.array(
-        [
-            _segment_sums(np.add.outer(column, column).take(words, mode="clip"), pairs)
-            + column[single] * odd
-            for column in columns
-        ]
-    )
-
-
-def _segment_sums(
-    values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], lengths: Integers
-) -> Floats:
+def _segment_sums(values: Singles, lengths: Integers) -> Floats:
     """The sums [R] of consecutive runs of values of those lengths [R], some of them empty."""
-    sums = np.zeros(len(lengths))
-    some = lengths > 0
+    sums, some = np.zeros(len(lengths)), lengths > 0
     if some.any():
-        first = np.cumsum(lengths) - lengths
-        sums[some] = np.add.reduceat(values, first[some])
+        sums[some] = np.add.reduceat(values, (np.cumsum(lengths) - lengths)[some])
     return sums
