@@ -232,11 +232,7 @@ def _challenge(service: Service, world: World) -> None:
     say(f"{challenger.id} challenges {champion.id}: {reason}")
     with progress("Weighing", service.lake.tables["decisions"].bucket_count, "parts") as advance:
         found = judging.judge(service, challenger.id, by="demo", advance=advance)
-    say(f"The gate: {challenger.id} {found.verdict.outcome}")
-    for line in found.verdict.reasons:
-        say(f"  {line}")
-    if found.verdict.estimate is not None:
-        say(f"  estimated gain, plays per decision: {proof.words(found.verdict.estimate)}")
+    proof.show_judgement(found)
     at = _log_end() + AWAY
     members = [member.member_id for member in world.members()]
     with Runtime(service) as runtime:
@@ -245,8 +241,8 @@ def _challenge(service: Service, world: World) -> None:
             for name in (champion.id, challenger.id)
         ]
     gain = truth[1] - truth[0]
-    say(f"  the truth, known only because this service is simulated: {gain:+.4f}")
-    say(f"  its page: {proof.save(found, service, truth=gain)}")
+    say(f"the truth, known only because this service is simulated: {gain:+.4f}")
+    say(f"the page with plots: {proof.save(found, service, truth=gain)}")
 
 
 def _answers(world: World, decision: Decision) -> list[Event]:

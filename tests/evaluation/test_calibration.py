@@ -201,3 +201,9 @@ def test_shards_give_the_whole(seed, cut, swap):
     for one, other in zip(merged.tested, whole.tested, strict=True):
         assert one.mean == pytest.approx(other.mean, rel=1e-12)
         assert one.error == pytest.approx(other.error, rel=1e-9)
+
+
+def test_a_propensity_too_small_to_be_squared_leaves_its_action_untested():
+    found = Calibration(2).add([0] * 500 + [1] * 500, [0.5] * 999 + [1e-200]).result()
+    assert [cell.action for cell in found.tested] == [None, 0]
+    assert found.untested == 1

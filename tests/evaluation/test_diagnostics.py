@@ -7,24 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matinee.evaluation.off_policy.batch import Batch
 from matinee.evaluation.off_policy.closed import closed
 from matinee.evaluation.off_policy.drift import Drift
 from matinee.evaluation.off_policy.multiple import holm
 from matinee.evaluation.off_policy.weights import Weights
 
 
-def weighed(weights, outside=None, cluster=None) -> Batch:
-    """A batch with these weights: propensities as small as the weights ask for."""
-    w = np.asarray(weights, np.float64)
-    scale = max(w.max(initial=1.0), 1.0)
-    return Batch.of(
-        np.ones(len(w)), np.full(len(w), 1 / scale), w / scale, outside=outside, cluster=cluster
-    )
-
-
 def test_weights_by_hand():
-    support = Weights.none().add(weighed([1.0, 2.0, 3.0], outside=[0.0, 0.3, 0.3])).result()
+    support = Weights.none().add([1.0, 2.0, 3.0], outside=[0.0, 0.3, 0.3]).result()
     assert support.decisions == 3
     assert support.effective == pytest.approx(36 / 14)
     assert support.largest == pytest.approx(3.0)
@@ -34,8 +24,8 @@ def test_weights_by_hand():
 
 
 def test_decisions_of_one_member_are_no_independent_weights():
-    alone = Weights.none().add(weighed([0.0, 0.0, 2.0, 2.0])).result()
-    together = Weights.none().add(weighed([0.0, 0.0, 2.0, 2.0], cluster=[1, 1, 2, 2])).result()
+    alone = Weights.none().add([0.0, 0.0, 2.0, 2.0]).result()
+    together = Weights.none().add([0.0, 0.0, 2.0, 2.0], cluster=[1, 1, 2, 2]).result()
     assert together.error > alone.error
     assert together.effective == alone.effective
 
@@ -43,13 +33,13 @@ def test_decisions_of_one_member_are_no_independent_weights():
 def test_no_decisions_and_no_weight_are_worth_nothing():
     assert Weights.none().result().effective == 0.0
     assert np.isnan(Weights.none().result().mean)
-    nothing = Weights.none().add(weighed([0.0, 0.0])).result()
+    nothing = Weights.none().add([0.0, 0.0]).result()
     assert (nothing.effective, nothing.largest, nothing.mean) == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("huge", [1e12, 1e300])
 def test_one_huge_weight_is_one_effective_decision(huge):
-    support = Weights.none().add(weighed([huge, *np.ones(99)])).result()
+    support = Weights.none().add([huge, *np.ones(99)]).result()
     assert support.effective == pytest.approx(1.0)
     assert support.largest == pytest.approx(huge)
 
@@ -60,9 +50,9 @@ def test_one_huge_weight_is_one_effective_decision(huge):
     st.booleans(),
 )
 def test_shards_of_weights_give_the_whole(weights, cut, swap):
-    parts = [weighed(weights[:cut]), weighed(weights[cut:])]
+    parts = [weights[:cut], weights[cut:]]
     one, two = (Weights.none().add(part) for part in (parts[::-1] if swap else parts))
-    merged, whole = (one + two).result(), Weights.none().add(weighed(weights)).result()
+    merged, whole = (one + two).result(), Weights.none().add(weights).result()
     assert merged.decisions == whole.decisions
     for name in ("effective", "largest", "mean"):
         assert getattr(merged, name) == pytest.approx(getattr(whole, name), rel=1e-12, abs=1e-300)
@@ -108,6 +98,24 @@ def test_a_true_log_seldom_drifts():
         days = np.repeat(np.arange(8).astype(str), 500)
         alarms += any(day.wrong for day in Drift().add(days, days, weight).result())
     assert alarms <= 7  # above which a share of 1 % has a chance below 1 % of 1 %
+
+
+def test_weights_too_large_to_be_squared_say_nothing_of_their_day():
+    days, who = np.full(500, "mon"), np.full(500, "titles@1")
+    (day,) = Drift().add(days, who, [*np.ones(499), 1e200]).result()
+    assert not day.wrong
+
+
+def test_rare_actions_that_were_not_drawn_yet_are_no_drift():
+    chance, wanted = np.array([0.9998, 0.0002]), np.array([0.7, 0.3])
+    weight = np.full(2000, 0.7 / 0.9998)
+    known = np.full(2000, wanted**2 @ (1 / chance) - 1)
+    days, who = np.full(2000, "mon"), np.full(2000, "titles@1")
+    (seen,) = Drift().add(days, who, weight).result()
+    (day,) = Drift().add(days, who, weight, variance=known).result()
+    assert seen.wrong
+    assert not day.wrong
+    assert day.error == pytest.approx(np.sqrt(known[0] / 2000), rel=1e-3)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=20))

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from math import inf, nan
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from matinee.evaluation.budget import spent
 from matinee.evaluation.gate import Evidence, Guardrail, Rules, Verdict, judge, needed
 from matinee.evaluation.intervals.base import Interval
+from matinee.evaluation.lacking import MIXED
 
 RULES = Rules(guardrails=(Guardrail("coverage", least=0.2), Guardrail("p99", most=60.0)))
 
@@ -53,6 +55,14 @@ def test_a_candidate_that_is_better_passes_and_waits_for_a_person():
         ({"effective": 100.0}, "worth 100 effective ones", "about 81000 decisions more"),
         ({"effective": 0.0}, "worth 0 effective ones", "nothing that the candidate would choose"),
         ({"effective": nan}, "effective", "explore"),
+        ({"effective": 950.0}, "worth 950 effective ones", "log about 474 decisions more"),
+        ({"effective": 100.0}, "worth 100 effective ones", "10% of its decisions drawn from"),
+        ({"outside": 0.12, "missing": (("heat", 0.08),)}, "12.0%", "heat (8.0%)"),
+        ({"decisions": 0, "outside": 1.0}, "there is no decision", "let the champion decide"),
+        ({"whole": False}, "no reward though later ones have", "matinee work"),
+        ({"varied": False}, "every reward in the log is the same", "id of the decision"),
+        ({"drifted": ("mon", "tue")}, "not 1 on mon, tue", "judge on other days"),
+        ({"drifted": tuple("abcde")}, "not 1 on a, b, c and 2 days more", "other days"),
         ({"difference": interval(nan, nan, nan)}, "no lower end", "more decisions"),
         ({"difference": interval(0.1, -inf)}, "no lower end", "more decisions"),
         ({"guardrails": {"coverage": 0.3}}, "p99 was not measured", "measure p99"),
@@ -125,6 +135,19 @@ def test_an_interval_at_another_level_is_not_judged():
     assert judge(replace(third, difference=interval(0.03, 0.01, level=level)), RULES)
     with pytest.raises(ValueError, match="more than the rules spend"):
         judge(replace(GOOD, alpha=0.1), RULES)
+
+
+@given(
+    st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6),
+    st.lists(st.floats(0.0, 1.0), min_size=2, max_size=6),
+)
+def test_what_is_drawn_from_the_candidate_has_the_support_that_is_promised(champion, candidate):
+    """The step's promise: of n such decisions at least n MIXED are effective."""
+    size = min(len(champion), len(candidate))
+    own, wanted = (np.array(one[:size]) + 1e-3 for one in (champion, candidate))
+    own, wanted = own / own.sum(), wanted / wanted.sum()
+    mixture = (1 - MIXED) * own + MIXED * wanted
+    assert 1 / (wanted**2 / mixture).sum() >= MIXED - 1e-12
 
 
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(-0.5, 0.5))

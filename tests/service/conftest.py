@@ -6,6 +6,7 @@ from datetime import timedelta
 import msgspec
 import numpy as np
 import pytest
+from notes import Notes
 from service_rows import VISITED
 
 from matinee.lake.records import Eligible, Event, micros
@@ -15,7 +16,7 @@ from matinee.policies import PlackettLuce
 from matinee.service.folder import Service
 from matinee.service.outcomes import close_windows
 from matinee.service.runtime import Runtime
-from matinee.surfaces import Request
+from matinee.surfaces import SURFACES, Request
 
 POLICIES = (
     PlackettLuce(temperature=0.1, epsilon=0.05, segment=100),
@@ -74,6 +75,18 @@ def visited(folder, visits, slots):
     for policy in POLICIES:
         service.registry.register("titles", model, policy, by="test", **earlier)
     return service
+
+
+@pytest.fixture
+def notes_service(tmp_path):
+    """An empty service with the surface `notes`."""
+    before = dict(SURFACES)
+    SURFACES[Notes.name] = Notes
+    Notes.answers.clear()
+    with Service.create(tmp_path / "shows", {"lake.buckets": 2}) as made:
+        yield made
+    SURFACES.clear()
+    SURFACES.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -42,9 +42,9 @@ def test_without_support_there_is_no_number_anywhere(verdicts):
 def test_verdicts_are_on_record_and_share_the_budget_of_error(verdicts, log_of_choices):
     kept = Approvals(log_of_choices.registry).verdicts("titles")
     assert [one.candidate for one in kept] == list(verdicts)
-    assert [one.turn for one in kept] == [1, 2, 3]
+    assert [one.turn for one in kept] == [1, 1, 2]  # no number of the first was shown
     assert {one.champion for one in kept} == {"titles@2"}
-    assert sum(one.alpha for one in kept) < 0.05
+    assert sum(one.alpha for one in kept if one.outcome != "insufficient support") < 0.05
     assert kept[0].alpha == pytest.approx(0.05 * 6 / np.pi**2)
 
 
@@ -63,6 +63,35 @@ def test_a_page_holds_verdict_reasons_interval_and_plots(verdicts):
     assert "Simulated service" in page
     assert "src=" not in page
     assert "http" not in page.replace("http://www.w3.org", "").replace("https://www.w3.org", "")
+
+
+def test_what_it_stands_on_is_told(verdicts):
+    told = dict(proof.facts(verdicts["titles@3"]))
+    assert told["decisions judged on"] == "3,000"
+    assert told["mean weight by day"].endswith("checked, 0 not at 1")
+    assert told["rewards"].startswith("all closed, the last at")
+    assert told["without a reward"].startswith("0 decisions")
+    assert float(told["latency p99, ms"]) > 0
+    assert "change of the share of new titles" not in told  # none has a window
+    lacking = dict(proof.facts(verdicts["titles@1"]))
+    missing = verdicts["titles@1"].diagnostics.missing
+    assert all(action in lacking["outside the log"] for action, _ in missing)
+    assert any(missing[0][0] in step for step in verdicts["titles@1"].verdict.next_steps)
+
+
+def test_a_judgement_is_printed_with_what_is_judged_first(verdicts, capsys):
+    proof.show_judgement(verdicts["titles@3"])
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert lines[1].startswith("candidate less champion\t")
+    assert lines[2].startswith("champion, its own mean\t")
+    assert any(line.startswith("effective decisions\t") for line in lines)
+    assert "titles@3 against titles@2: passes" in printed.err
+    assert "next: let a person approve it" in printed.err
+    proof.show_judgement(verdicts["titles@1"])
+    printed = capsys.readouterr()
+    assert "candidate less champion" not in printed.out
+    assert "insufficient support" in printed.err
 
 
 def test_looks_end_at_the_verdict(verdicts):

@@ -3,13 +3,14 @@
 from datetime import timedelta
 
 import msgspec
+import polars as pl
 import pytest
 from service_rows import AT, HOUR, decision, log, play
 
 from matinee.lake.records import micros
 from matinee.service.folder import Service
 from matinee.service.logged import logged
-from matinee.service.outcomes import close_windows
+from matinee.service.outcomes import GRACE, close_windows
 
 MINUTES = 5.0
 
@@ -31,14 +32,48 @@ def test_a_closed_decision_comes_with_its_rewards_in_order(service):
     part = only(service)
     assert [record.decision_id for record in part.records] == ["d1"]
     assert part.rewards[0].tolist() == [0.0, 1.0]
-    assert part.waiting == part.unlike == 0
+    assert part.closed_at == [micros(AT + timedelta(hours=24) + GRACE)]
+    assert part.unwritten == []
+    assert part.unlike == 0
 
 
 def test_a_decision_whose_window_is_open_waits(service):
     log(service, decision())
     part = only(service)
     assert part.records == []
-    assert part.waiting == 1
+    assert part.unwritten == [("titles@1", micros(AT))]
+
+
+def test_a_reward_for_some_of_its_positions_is_none(service):
+    log(service, decision(), decision("d2", at=AT + HOUR))
+    close_windows(service)
+    half = (
+        service.lake.scan("outcomes")
+        .filter(pl.col("decision_id") == "d1", pl.col("position") == 0)
+        .collect()
+    )
+    other = half.with_columns(decision_id=pl.lit("d3"), known_at=pl.col("closed_at")).drop("seq")
+    log(service, decision("d3", at=AT + 2 * HOUR))
+    service.lake.append("outcomes", other, source="test")
+    part = only(service)
+    assert [record.decision_id for record in part.records] == ["d1", "d2"]
+    assert part.unwritten == [("titles@1", micros(AT + 2 * HOUR))]
+
+
+def test_rewards_that_arrive_twice_count_once_and_the_first_stands(service):
+    log(service, decision(), play(title="b"))
+    close_windows(service)
+    again = service.lake.scan("outcomes").with_columns(reward=pl.lit(0.5)).collect()
+    added = service.lake.append("outcomes", again.drop("seq"), source="test")
+    assert (added.rows, added.duplicates) == (0, 2)
+    assert only(service).rewards[0].tolist() == [0.0, 1.0]
+
+
+def test_an_answer_that_comes_after_window_and_grace_does_not_count(service):
+    log(service, decision())
+    log(service, play(title="b"), known=AT + timedelta(hours=24) + GRACE + timedelta(seconds=1))
+    close_windows(service)
+    assert only(service).rewards[0].tolist() == [0.0, 0.0]
 
 
 def test_decisions_up_to_a_time_are_left_out(service):

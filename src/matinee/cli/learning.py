@@ -257,27 +257,8 @@ def _judge(service: Service, surface: str, candidate: str) -> None:
         )
     with progress("Weighing", service.lake.tables["decisions"].bucket_count, "parts") as advance:
         found = judging.judge(service, candidate, by=whoever(), advance=advance)
-    verdict = found.verdict
-    say(f"{candidate} against {found.champion.id}: {verdict.outcome}", style="bold")
-    for reason in verdict.reasons:
-        say(f"  {reason}")
-    if verdict.estimate is not None:
-        lines = {"candidate less champion": verdict.estimate, **found.values}
-        show(
-            ("reward of a decision", "value", "low", "high", "interval"),
-            [
-                (
-                    name,
-                    *(f"{getattr(one, end):.4f}" for end in ("value", "low", "high")),
-                    one.method,
-                )
-                for name, one in lines.items()
-            ],
-        )
-    show(("what it stands on", ""), proof.facts(found))
+    proof.show_judgement(found)
     say(f"the page with plots: {proof.save(found, service)}")
-    for step in verdict.next_steps:
-        say(f"next: {step}")
 
 
 def _list(service: Service, listed: list[Version]) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from importlib import resources
+from math import isnan
 from pathlib import Path
 
+from matinee.console import safe, say, show
 from matinee.desk.rendering import templates
 from matinee.evaluation import plots
+from matinee.evaluation.gate import LATENCY
 from matinee.evaluation.intervals.base import Interval
 from matinee.evaluation.off_policy.calibration import Cell
 from matinee.service.folder import Service
@@ -51,19 +54,41 @@ def save(judgement: Judgement, service: Service, truth: float | None = None) -> 
     return write_report(service, judgement.candidate.id, ".html", text)
 
 
+def show_judgement(judgement: Judgement) -> None:
+    """Print the verdict, its reasons, the numbers there are, what they stand on, what to do."""
+    verdict = judgement.verdict
+    say(f"{judgement.candidate.id} against {judgement.champion.id}: {verdict.outcome}", "bold")
+    for reason in verdict.reasons:
+        say(f"  {reason}")
+    if verdict.estimate is not None:
+        lines = {"candidate less champion": verdict.estimate, **judgement.values}
+        show(
+            ("reward of a decision", "value", "low", "high", "interval"),
+            [_line(name, one) for name, one in lines.items()],
+        )
+        say("judged by the first line alone; the others are to be read")
+    show(("what it stands on", ""), facts(judgement))
+    for step in verdict.next_steps:
+        say(f"next: {step}")
+
+
 def facts(judgement: Judgement) -> list[tuple[str, str]]:
     """What the verdict stands on, as pairs of a name and a value in words."""
-    verdict, found = judgement.verdict, judgement.weighings
+    verdict, found, seen = judgement.verdict, judgement.weighings, judgement.diagnostics
     return [
         ("decisions judged on", f"{verdict.decisions:,}"),
         ("effective decisions", f"{verdict.effective:,.0f}"),
-        ("outside the log", f"{verdict.outside:.2%} of what the candidate would show"),
+        ("largest weight", f"{seen.support.largest:,.4g}"),
+        ("outside the log", _outside(judgement)),
         ("propensities", _calibration(judgement)),
+        ("mean weight by day", f"{len(seen.days)} checked, {len(seen.drifted)} not at 1"),
+        ("rewards", _closed(judgement)),
         ("still open", f"{found.waiting:,} decisions, their attribution window is not over"),
+        ("without a reward", f"{found.unwritten:,} decisions, though their window is over"),
         ("made by others", f"{found.foreign:,} decisions, left out"),
         ("history no longer the same", f"{found.unlike:,} decisions, left out"),
         ("chance of error spent", f"{verdict.alpha:.4f}"),
-        *((name, f"{value:+.3f}") for name, value in judgement.measured.items()),
+        *((name, _measure(name, value)) for name, value in judgement.measured.items()),
     ]
 
 
@@ -75,18 +100,31 @@ def figures(judgement: Judgement) -> list[tuple[str, str]]:
             plots.Point(name, interval.value, interval.low, interval.high)
             for name, interval in judgement.values.items()
         ]
-        drawn.append(("Mean reward of a decision", plots.values(points, "reward of a decision")))
+        slots, (low, high) = judgement.comparison.slots, judgement.comparison.reward_range
+        within = (slots * low, slots * high)
+        shown = plots.values(points, "reward of a decision", within=within)
+        drawn.append(("Mean reward of a decision, by several estimators, to be read", shown))
     looks = [(size, look) for size, look in judgement.looks if size >= FIRST_LOOK]
     if looks:
         sizes, intervals = zip(*looks, strict=True)
-        low, high = ([getattr(one, end) for one in intervals] for end in ("low", "high"))
-        shown = plots.against_size(sizes, low, high, "candidate less champion", 0.0)
+        lows, highs = ([getattr(one, end) for one in intervals] for end in ("low", "high"))
+        shown = plots.against_size(sizes, lows, highs, "candidate less champion", 0.0)
         drawn.append(("The difference, anytime-valid, as the log grew", shown))
-    if len(judgement.weights):
-        drawn.append(("Importance weights of slots", plots.weights(judgement.weights)))
-    if judgement.calibrated.tested:
-        points = [_point(cell) for cell in judgement.calibrated.tested]
+    return [*drawn, *_diagnostics(judgement)]
+
+
+def _diagnostics(judgement: Judgement) -> list[tuple[str, str]]:
+    """The plots of what is looked at before any number is."""
+    weights, seen, drawn = judgement.comparison.weights, judgement.diagnostics, []
+    if len(weights):
+        unit = judgement.comparison.unit
+        drawn.append((f"Importance weights of {unit}", plots.weights(weights)))
+    if seen.calibrated.tested:
+        points = [_point(cell) for cell in seen.calibrated.tested]
         drawn.append(("Calibration of the logged propensities", plots.calibration(points)))
+    if len(seen.days) > 1:
+        points = [_around(day.day, day.weight, day.error) for day in seen.days]
+        drawn.append(("Mean weight by day", plots.days(points)))
     return drawn
 
 
@@ -96,20 +134,49 @@ def words(interval: Interval) -> str:
     >>> words(Interval(0.5, 0.25, 0.75, level=0.95, method="normal"))
     '0.5000, between 0.2500 and 0.7500 (95 %, normal)'
     """
+    if isnan(interval.low):
+        return f"{interval.value:.4f}, of too few members for an interval"
     return (
         f"{interval.value:.4f}, between {interval.low:.4f} and {interval.high:.4f} "
         f"({100 * interval.level:.4g} %, {interval.method})"
     )
 
 
+def _line(name: str, interval: Interval) -> tuple[str, ...]:
+    ends = (interval.value, interval.low, interval.high)
+    return (name, *("" if isnan(end) else f"{end:.4f}" for end in ends), interval.method)
+
+
+def _outside(judgement: Judgement) -> str:
+    shares = [f"{safe(name)} {share:.2%}" for name, share in judgement.diagnostics.missing]
+    named = f", most often {', '.join(shares)}" if shares else ""
+    return f"{judgement.verdict.outside:.2%} of what the candidate would choose{named}"
+
+
 def _calibration(judgement: Judgement) -> str:
-    found = judgement.calibrated
+    found = judgement.diagnostics.calibrated
     if not found.tested:
         return "too few choices to be checked"
     return f"{len(found.tested)} checks, {len(found.wrong)} of them failed"
 
 
+def _closed(judgement: Judgement) -> str:
+    found = judgement.diagnostics.closed
+    if found.last is None:
+        return "none"
+    last = f"{found.last:%Y-%m-%d %H:%M} UTC"
+    return f"all closed, the last at {last}" if found.all else f"{found.open:,} open, until {last}"
+
+
+def _measure(name: str, value: float) -> str:
+    if isnan(value):
+        return "not measured"
+    return f"{value:.3g}" if name == LATENCY else f"{value:+.3f}"
+
+
 def _point(cell: Cell) -> plots.Point:
-    label = "all" if cell.action is None else str(cell.action)
-    reach = 1.96 * cell.error
-    return plots.Point(label, cell.mean, cell.mean - reach, cell.mean + reach)
+    return _around("all" if cell.action is None else str(cell.action), cell.mean, cell.error)
+
+
+def _around(label: str, mean: float, error: float) -> plots.Point:
+    return plots.Point(label, mean, mean - 1.96 * error, mean + 1.96 * error)

@@ -2,86 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from math import ceil, inf, isfinite
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
+from matinee.evaluation.evidence import (
+    COVERAGE,
+    FRESH,
+    GUARDRAILS,
+    LATENCY,
+    WORST,
+    Evidence,
+    Guardrail,
+    Rules,
+)
 from matinee.evaluation.intervals.base import Interval
+from matinee.evaluation.lacking import Finding, lacking
+
+__all__ = [
+    "COVERAGE",
+    "FRESH",
+    "GUARDRAILS",
+    "LATENCY",
+    "WORST",
+    "Evidence",
+    "Guardrail",
+    "Outcome",
+    "Rules",
+    "Verdict",
+    "judge",
+    "needed",
+]
 
 Outcome = Literal["passes", "fails", "insufficient support"]
-
-
-@dataclass(frozen=True, slots=True)
-class Guardrail:
-    """A measurement that must stay in bounds, by name.
-
-    >>> Guardrail("latency p99, ms", most=60.0).breached(75.0)
-    'latency p99, ms is 75, above its ceiling of 60'
-    """
-
-    name: str
-    least: float = -inf
-    most: float = inf
-
-    def breached(self, measured: float) -> str | None:
-        """In words how `measured` is out of bounds, or `None`."""
-        if measured < self.least:
-            return f"{self.name} is {measured:.4g}, below its floor of {self.least:.4g}"
-        if measured > self.most:
-            return f"{self.name} is {measured:.4g}, above its ceiling of {self.most:.4g}"
-        return None
-
-
-GUARDRAILS = (
-    Guardrail("change of coverage", least=-0.05),
-    Guardrail("share of new titles", least=0.01),
-    Guardrail("lower bound of the worst segment's difference", least=-0.05),
-    Guardrail("latency p99, ms", most=60.0),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a candidate must show.
-
-    margin : the lower bound of the difference of mean rewards is above it.
-    level : what the interval holds with, all candidates of one log together.
-    least_effective : effective sample size, in decisions.
-    most_outside : share of the candidate's mass where the log has none, in [0, 1].
-    guardrails : each must be measured, and be in bounds.
-    """
-
-    margin: float = 0.0
-    level: float = 0.95
-    least_effective: float = 1000.0
-    most_outside: float = 0.01
-    guardrails: tuple[Guardrail, ...] = GUARDRAILS
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What a log says of a candidate.
-
-    difference : candidate less champion, mean reward of a decision; only its lower end is judged.
-    alpha : the chance of error spent, see `matinee.evaluation.budget`; 1 - alpha is at most the
-        level of the interval.
-    decisions, effective, outside : as `Support` has them.
-    calibrated : the verdict of the propensities' calibration, `None` where it could not be tested.
-    closed : whether every reward is closed.
-    later : whether every decision is later than all that was known to the candidate.
-    guardrails : measurements by the names of the rules.
-    """
-
-    difference: Interval
-    alpha: float
-    decisions: int
-    effective: float
-    outside: float
-    calibrated: bool | None
-    closed: bool
-    later: bool
-    guardrails: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +79,9 @@ def judge(evidence: Evidence, rules: Rules | None = None) -> Verdict:
     """
     rules = rules or Rules()
     _check(evidence, rules)
-    lacking = list(_lacking(evidence, rules))
-    if lacking:
-        return _verdict(evidence, "insufficient support", lacking)
+    without = list(lacking(evidence, rules))
+    if without:
+        return _verdict(evidence, "insufficient support", without)
     found = [*_shown(evidence, rules), *_breaches(evidence, rules)]
     if found:
         return _verdict(evidence, "fails", found)
@@ -152,9 +106,6 @@ def needed(decisions: int, width: float, target: float) -> int:
 OUT_OF_REACH = 100.0
 """An interval this many times too wide asks for ten thousand times the decisions."""
 
-Finding = tuple[str, str]
-"""A reason, and what to do about it."""
-
 
 def _check(evidence: Evidence, rules: Rules) -> None:
     if evidence.alpha > 1 - rules.level + 1e-12:
@@ -164,69 +115,6 @@ def _check(evidence: Evidence, rules: Rules) -> None:
             f"the interval holds at {evidence.difference.level}; make it at 1 - alpha, "
             f"{1 - evidence.alpha}"
         )
-
-
-def _lacking(evidence: Evidence, rules: Rules) -> Iterator[Finding]:
-    """Why there is no number to judge."""
-    yield from _unsound(evidence)
-    if not evidence.outside <= rules.most_outside:
-        yield (
-            f"{evidence.outside:.1%} of what the candidate would choose was never possible in the "
-            f"log, more than {rules.most_outside:.1%}",
-            "let the champion explore: mix in a share of the candidate's choices, or raise the "
-            "temperature of its policy, so that each of them has a chance",
-        )
-    if not evidence.effective >= rules.least_effective:
-        yield (
-            f"the {evidence.decisions} decisions are worth {evidence.effective:.0f} effective ones,"
-            f" below the floor of {rules.least_effective:.0f}",
-            _more_support(evidence, rules),
-        )
-    if not (isfinite(evidence.difference.value) and isfinite(evidence.difference.low)):
-        yield (
-            f"the {evidence.difference.method} interval has no lower end on this log",
-            "log more decisions, then judge again",
-        )
-    for guardrail in rules.guardrails:
-        if not isfinite(evidence.guardrails.get(guardrail.name, inf)):
-            yield (
-                f"{guardrail.name} was not measured",
-                f"measure {guardrail.name}, or take it out of the rules",
-            )
-
-
-def _unsound(evidence: Evidence) -> Iterator[Finding]:
-    """Why the log cannot be used as it is."""
-    if not evidence.later:
-        yield (
-            "some decisions are not later than the candidate's own data, tuning included",
-            "judge on decisions after its data_as_of only",
-        )
-    if not evidence.closed:
-        yield (
-            "some rewards are still open: their attribution window is not over",
-            "wait until it is, or judge on earlier decisions",
-        )
-    if evidence.calibrated is None:
-        yield (
-            "the logged propensities could not be checked: too few choices of each action",
-            "log more decisions, or let the champion explore more evenly",
-        )
-    elif not evidence.calibrated:
-        yield (
-            "the logged propensities are not the chances with which actions were chosen",
-            "mend how propensities are logged, and judge on decisions after that",
-        )
-
-
-def _more_support(evidence: Evidence, rules: Rules) -> str:
-    if not evidence.effective >= 1:
-        return "let the champion explore: nothing that the candidate would choose was logged"
-    wanted = ceil(evidence.decisions * rules.least_effective / evidence.effective)
-    return (
-        f"log about {wanted - evidence.decisions} decisions more (an estimate), or let the "
-        "champion explore more of what the candidate would choose"
-    )
 
 
 def _shown(evidence: Evidence, rules: Rules) -> Iterator[Finding]:

@@ -36,8 +36,15 @@ class Point:
     high: float
 
 
-def values(points: Sequence[Point], unit: str, truth: float | None = None) -> str:
+def values(
+    points: Sequence[Point],
+    unit: str,
+    truth: float | None = None,
+    within: tuple[float, float] | None = None,
+) -> str:
     """Numbers with their intervals, one under the other; `truth` is marked where it is known.
+
+    What lies outside of `within` is cut off, so that one wide interval does not hide the others.
 
     >>> values([Point("ips", 1.0, 0.8, 1.2)], "plays a decision").startswith("<svg")
     True
@@ -54,6 +61,9 @@ def values(points: Sequence[Point], unit: str, truth: float | None = None) -> st
             axes.annotate("the truth", (truth, len(points) - 0.5), color=INK, ha="center")
         axes.set_yticks(rows, [point.label.replace("$", r"\$") for point in points])
         axes.set_ylim(-0.6, len(points) - 0.1)
+        if within is not None:
+            low, high = axes.get_xlim()
+            axes.set_xlim(max(low, within[0]), min(high, within[1]))
         axes.set_xlabel(unit)
 
     return _svg(draw, 0.9 + 0.34 * len(points), title)
@@ -101,6 +111,28 @@ def calibration(points: Sequence[Point]) -> str:
         axes.set_ylabel("mean of 1{a} / p(a)")
 
     return _svg(draw, 2.8, title)
+
+
+def days(points: Sequence[Point]) -> str:
+    """Each day's mean weight with its interval, in order of time; 1 is what true ones have.
+
+    >>> days([Point("2026-03-01", 1.02, 0.9, 1.1)]).count("<svg")
+    1
+    """
+    off = sum(not point.low <= 1 <= point.high for point in points)
+    title = f"mean weight on {len(points)} days: the intervals of {off} leave 1 out"
+
+    def draw(axes: Axes) -> None:
+        places = np.arange(len(points))
+        low, high = (np.array([getattr(p, end) for p in points]) for end in ("low", "high"))
+        axes.vlines(places, low, high, color=SECOND, linewidth=1)
+        axes.plot(places, [p.value for p in points], ".", color=ACCENT)
+        axes.axhline(1, color=INK, linestyle=":", linewidth=1)
+        ends = sorted({0, len(points) - 1}) if points else []
+        axes.set_xticks(ends, [points[end].label for end in ends])
+        axes.set_ylabel("mean weight")
+
+    return _svg(draw, 2.4, title)
 
 
 def against_size(

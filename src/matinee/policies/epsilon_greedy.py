@@ -66,6 +66,13 @@ class EpsilonGreedy(Policy):
         result[known] = self._conditional(found[known], len(preference.segment))
         return result
 
+    def probabilities(self, preference: Preference, candidates: int) -> NDArray[np.float64]:
+        whole = np.zeros(candidates)
+        if len(preference.segment):
+            whole[preference.segment] = self.epsilon / len(preference.segment)
+            whole[preference.segment[0]] += 1 - self.epsilon
+        return whole
+
     def _conditional(self, order: NDArray[np.intp], size: int) -> NDArray[np.float64]:
         """p(a_j | prefix) [K] for places `order` [K], where place 0 of `size` is the best."""
         conditional = self.epsilon / np.arange(size, size - len(order), -1)

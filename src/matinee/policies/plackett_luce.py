@@ -103,6 +103,14 @@ class PlackettLuce(Policy):
         result[known] = self._conditional(logits, found[known], left[known])
         return result
 
+    def probabilities(self, preference: Preference, candidates: int) -> NDArray[np.float64]:
+        logits = preference.logits.astype(np.float64)
+        whole = np.zeros(candidates)
+        if len(logits):
+            luce = np.exp(logits - np.logaddexp.reduce(logits))
+            whole[preference.segment] = (1 - self.epsilon) * luce + self.epsilon / len(logits)
+        return whole
+
     def _conditional(
         self, logits: NDArray[np.float64], order: NDArray[np.intp], left: NDArray[np.intp]
     ) -> NDArray[np.float64]:

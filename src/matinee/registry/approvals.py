@@ -21,8 +21,8 @@ from matinee.registry.registry import Registry
 class Judged:
     """A verdict on record: which version, against which champion, in which turn, and what was said.
 
-    `turn` counts the judgements that spend the champion's budget of error, from 1. `evidence` is the
-    rest of the verdict: what to do next, support, and the estimate, if there is one.
+    `turn` counts the judgements that spend the champion's budget of error, from 1. `evidence` is
+    the rest of the verdict: what to do next, support, and the estimate, if there is one.
     """
 
     id: int

@@ -2,60 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import numpy as np
 
 from matinee.errors import MatineeError
 from matinee.evaluation.budget import spent
-from matinee.evaluation.gate import Evidence, Guardrail, Rules, Verdict
+from matinee.evaluation.gate import FRESH, WORST, Evidence, Rules, Verdict
 from matinee.evaluation.gate import judge as judged
 from matinee.evaluation.intervals.base import Interval
-from matinee.evaluation.intervals.normal import normal
-from matinee.evaluation.intervals.slate_difference import SlateDifference
-from matinee.evaluation.off_policy import IndependentIPS, Slates
 from matinee.evaluation.off_policy.calibration import Calibrated
+from matinee.evaluation.off_policy.closed import Closed, closed
+from matinee.evaluation.off_policy.drift import Day, Drift
+from matinee.evaluation.off_policy.weights import Support
 from matinee.lake.records import micros
 from matinee.registry import Approvals, Version
+from matinee.service.comparing import OfChoices, OfSlates, compare
 from matinee.service.folder import Service
-from matinee.service.weighing import Floats, Weighed, Weighings, weigh
-from matinee.surfaces import Surface
+from matinee.service.guardrails import measured
+from matinee.service.outcomes import GRACE
+from matinee.service.weighed import Weighed
+from matinee.service.weighing import Weighings, weigh
 
-LOOKS = 40
-"""At how many sizes of the log the interval is kept, to draw it."""
+NAMED = 3
+"""How many of the actions that the log could not show are named."""
 
-LEAST_SEGMENT = 100
-"""Decisions below which a country is not looked at on its own."""
 
-COVERAGE, WORST = "change of coverage", "upper bound of the worst country's difference"
-GUARDRAILS = (Guardrail(COVERAGE, least=-0.1), Guardrail(WORST, least=0.0))
+@dataclass(frozen=True)
+class Diagnostics:
+    """What is looked at before any number is: see `Support`, `Calibrated`, `Day` and `Closed`.
+
+    `missing` are the actions that the candidate would choose most often of those that the log could
+    not show, with their shares of what it would choose; `whole`, `varied` and `later` are as in
+    `Evidence`.
+    """
+
+    support: Support
+    calibrated: Calibrated
+    days: tuple[Day, ...]
+    closed: Closed
+    missing: tuple[tuple[str, float], ...]
+    whole: bool
+    varied: bool
+    later: bool
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """The days whose mean weight is wrong."""
+        return tuple(day.day for day in self.days if day.wrong)
+
+    def evidence(
+        self, difference: Interval, alpha: float, measures: Mapping[str, float]
+    ) -> Evidence:
+        """What the gate is told, with the difference and what guardrails measure."""
+        support = self.support
+        return Evidence(
+            difference=difference,
+            alpha=alpha,
+            decisions=support.decisions,
+            effective=support.effective,
+            outside=support.outside if support.decisions else 1.0,
+            calibrated=self.calibrated.calibrated,
+            closed=self.closed.all,
+            later=self.later,
+            guardrails=measures,
+            whole=self.whole,
+            varied=self.varied,
+            drifted=self.drifted,
+            missing=self.missing,
+        )
 
 
 @dataclass(frozen=True)
 class Judgement:
     """What was found, and the verdict on it.
 
-    `values` are mean rewards of a decision with normal intervals, to be read and not judged by;
-    `looks` the anytime-valid interval of the difference after so many decisions; `weights` [N, K]
-    the candidate's ratios. Where support is lacking none of these has a number.
+    `values` are mean rewards of a decision with normal intervals, by name: the champion's own and
+    the candidate's by several estimators, to be read and not judged by; `looks` the anytime-valid
+    interval of the difference after so many decisions. Where support is lacking there are none of
+    these. `comparison` holds the candidate's weights.
     """
 
     surface: str
     candidate: Version
     champion: Version
     verdict: Verdict
-    calibrated: Calibrated
+    diagnostics: Diagnostics
     measured: Mapping[str, float]
     weighings: Weighings
+    comparison: OfSlates | OfChoices
     values: Mapping[str, Interval]
     looks: tuple[tuple[int, Interval], ...]
-
-    @property
-    def weights(self) -> Floats:
-        slates = self.weighings.weighed[self.candidate.id].slates
-        ratios: Floats = slates.marginal_ratio[slates.shown]
-        return ratios
 
 
 def judge(
@@ -64,41 +103,37 @@ def judge(
     *,
     by: str,
     rules: Rules | None = None,
+    now: datetime | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Judgement:
     """Hold a candidate against the champion of its surface, on the decisions after both were made.
 
     Of these only the champion's own count: there its ratios are exactly 1, and the difference is
     paired. The verdict goes on record, and its chance of error is taken from the one budget of
-    the surface. Raises `MatineeError` where there is no champion, or the candidate is it.
+    the champion's log. Raises `MatineeError` where there is no champion, the candidate is it, or
+    the log holds what cannot be.
     """
-    rules = rules or Rules(guardrails=GUARDRAILS)
+    now = now or datetime.now(UTC)
     version = service.registry.get(candidate)
     champion = _champion(service, version)
     surface, approvals = service.surfaces[version.surface], Approvals(service.registry)
     turn = approvals.turn(surface.name, version.id, anytime=True)
+    rules = rules or Rules()
     alpha = spent(1 - rules.level, turn)
     since = max(version.data_as_of, champion.data_as_of)
     both = [version.id, champion.id]
-    weighings = weigh(service, surface.name, both, since, by=champion.id, advance=advance)
+    weighings = weigh(service, surface.name, both, since, by=champion.id, now=now, advance=advance)
     ours, theirs = weighings.weighed[version.id], weighings.weighed[champion.id]
-    calibrated = weighings.calibration.result()
-    looks = tuple(_looks(surface, ours.slates, theirs.slates, alpha))
-    measured = _measured(surface, ours, theirs, alpha)
-    verdict = judged(
-        Evidence(
-            difference=looks[-1][1],
-            alpha=alpha,
-            decisions=len(ours.slates),
-            effective=_effective(ours.slates),
-            outside=float(ours.outside.mean()) if len(ours.outside) else 1.0,
-            calibrated=calibrated.calibrated,
-            closed=True,  # an open decision has no outcome, and is not among these
-            later=bool((ours.at > micros(since)).all()),
-            guardrails=measured,
-        ),
-        rules,
-    )
+    comparison = compare(ours, theirs, surface.reward_range)
+    closing = closed(ours.at, window=surface.window, grace=GRACE, now=now)
+    found = _diagnosed(weighings, ours, comparison.support(), closing, since)
+    looks = tuple(comparison.looks(alpha))
+    measures = measured(comparison, ours, theirs, alpha)
+    if not weighings.renewed:
+        measures = _without(measures, FRESH)
+        kept = tuple(one for one in rules.guardrails if one.name != FRESH)
+        rules = replace(rules, guardrails=kept)
+    verdict = judged(found.evidence(looks[-1][1], alpha, measures), rules)
     approvals.record_verdict(surface.name, version.id, verdict, turn=turn, anytime=True, by=by)
     supported = verdict.estimate is not None
     return Judgement(
@@ -106,10 +141,11 @@ def judge(
         version,
         champion,
         verdict,
-        calibrated,
-        measured,
+        found,
+        measures if supported else _without(measures, WORST),
         weighings,
-        _values(version, champion, weighings) if supported else {},
+        comparison,
+        comparison.values() if supported else {},
         looks if supported else (),
     )
 
@@ -128,64 +164,46 @@ def _champion(service: Service, version: Version) -> Version:
     return champion
 
 
-def _looks(
-    surface: Surface, candidate: Slates, champion: Slates, alpha: float
-) -> Iterator[tuple[int, Interval]]:
-    """The interval of the difference at sizes that grow evenly on a logarithmic scale."""
-    sequence = _sequence(surface, candidate.slots, alpha)
-    size, done = len(candidate), 0
-    yield 0, sequence.interval()
-    for look in np.unique(np.geomspace(1, size, LOOKS).astype(int)) if size else ():
-        rows = slice(done, int(look))
-        sequence = sequence.add_slates(candidate.rows(rows), champion.rows(rows))
-        done = int(look)
-        yield done, sequence.interval()
-
-
-def _sequence(surface: Surface, slots: int, alpha: float) -> SlateDifference:
-    """Two-sided, so that it can be read as well as judged: each end misses at most alpha / 2."""
-    low, high = surface.reward_range
-    return SlateDifference(
-        alpha=alpha, slots=slots, reward_range=(slots * low, slots * high), bound=1.0
+def _diagnosed(
+    weighings: Weighings,
+    weighed: Weighed,
+    support: Support,
+    closing: Closed,
+    since: datetime,
+) -> Diagnostics:
+    """What a version's weights, the log's propensities and its rewards come to."""
+    rewards = weighed.slates.reward[weighed.slates.shown]
+    return Diagnostics(
+        support,
+        weighings.calibration.result(),
+        _days(weighed),
+        closing,
+        _missing(weighed),
+        whole=not weighings.gaps,
+        varied=len(weighed.at) < 2 or bool(np.ptp(rewards)),
+        later=bool((weighed.at > micros(since)).all()),
     )
 
 
-def _effective(slates: Slates) -> float:
-    """How many decisions the log is worth for a candidate: Kish's size over slots, per slot."""
-    ratios = slates.marginal_ratio[slates.shown]
-    largest = ratios.max(initial=0.0)
-    if not largest:
-        return 0.0
-    scaled = ratios / largest
-    return float(scaled.sum() ** 2 / (scaled @ scaled) * len(slates) / len(ratios))
+def _days(weighed: Weighed) -> tuple[Day, ...]:
+    """The logger by day, by the weights of the first slot, which are exact."""
+    return (
+        Drift()
+        .add(
+            weighed.at.astype("datetime64[us]").astype("datetime64[D]").astype(np.str_),
+            np.array(weighed.policy, np.str_),
+            weighed.slates.ratio[:, 0],
+            weighed.outside_first,
+            weighed.variance,
+        )
+        .result()
+    )
 
 
-def _measured(
-    surface: Surface, candidate: Weighed, champion: Weighed, alpha: float
-) -> dict[str, float]:
-    """The guardrails' measurements."""
-    return {
-        COVERAGE: len(candidate.chosen) / max(len(champion.chosen), 1) - 1,
-        WORST: _worst(surface, candidate, champion, alpha),
-    }
+def _missing(weighed: Weighed) -> tuple[tuple[str, float], ...]:
+    ordered = sorted(weighed.missing.items(), key=lambda pair: (-pair[1], pair[0]))
+    return tuple((action, share / len(weighed.at)) for action, share in ordered[:NAMED])
 
 
-def _worst(surface: Surface, candidate: Weighed, champion: Weighed, alpha: float) -> float:
-    """The least upper bound of a country's difference; alpha is shared between the countries."""
-    country = np.array(candidate.country, np.str_)
-    names, counts = np.unique(country, return_counts=True)
-    large = names[counts >= LEAST_SEGMENT]
-    highs = [candidate.slates.slots * surface.reward_range[1]]
-    for name in large:
-        rows = np.flatnonzero(country == name)
-        sequence = _sequence(surface, candidate.slates.slots, alpha / len(large))
-        seen = sequence.add_slates(candidate.slates.rows(rows), champion.slates.rows(rows))
-        highs.append(seen.interval().high)
-    return float(min(highs))
-
-
-def _values(version: Version, champion: Version, weighings: Weighings) -> dict[str, Interval]:
-    return {
-        one.id: normal(IndependentIPS().add(weighings.weighed[one.id].slates).result())
-        for one in (champion, version)
-    }
+def _without(measures: Mapping[str, float], name: str) -> dict[str, float]:
+    return {key: value for key, value in measures.items() if key != name}

@@ -24,17 +24,19 @@ from matinee.surfaces import History
 class Logged:
     """Closed decisions of one bucket of members, in order of time within a member.
 
-    `rewards` holds one array [K] for each record, a reward for each of its positions; `histories`
-    what the member had watched as far as was known when it was decided. Left out are decisions
-    whose attribution window has not closed (`waiting` of them), and those whose record tells of
-    another history than the log (`unlike`: an event that was known has since been forgotten, or
-    was imported later as if it had been).
+    `rewards` holds one array [K] for each record, a reward for each of its positions; `closed_at`
+    when they were final, microseconds since 1970; `histories` what the member had watched as far as
+    was known when it was decided. Left out are decisions without a reward for each position, most
+    often because their attribution window is open (`unwritten`: who decided each, and when), and
+    those whose record tells of another history than the log (`unlike`: an event that was known has
+    since been forgotten, or was imported later as if it had been).
     """
 
     records: list[Decision]
     rewards: list[NDArray[np.float64]]
+    closed_at: list[int]
     histories: list[History]
-    waiting: int
+    unwritten: list[tuple[str, int]]
     unlike: int
 
     def keep(self, which: Sequence[bool]) -> Logged:
@@ -42,16 +44,19 @@ class Logged:
         return Logged(
             list(compress(self.records, which)),
             list(compress(self.rewards, which)),
+            list(compress(self.closed_at, which)),
             list(compress(self.histories, which)),
-            self.waiting,
+            self.unwritten,
             self.unlike,
         )
 
 
-def eligible_sets(lake: Lake) -> dict[str, list[str]]:
-    """The candidates of every content hash, ascending by id."""
-    sets = lake.scan("eligible").select("eligible", "candidates").collect()
-    return dict(sets.unique("eligible").iter_rows())
+def eligible_sets(lake: Lake, surface: str) -> dict[str, list[str]]:
+    """The candidates of every content hash that a surface decided from, ascending by id."""
+    made = lake.scan("decisions").filter(pl.col("surface") == surface)
+    sets = lake.scan("eligible").select("eligible", "candidates").unique("eligible")
+    named = made.select(pl.col("eligible").unique())
+    return dict(sets.join(named, on="eligible", how="semi").collect().iter_rows())
 
 
 def logged(lake: Lake, surface: str, since: datetime, min_minutes: float) -> Iterator[Logged]:
@@ -65,18 +70,25 @@ def logged(lake: Lake, surface: str, since: datetime, min_minutes: float) -> Ite
         asked = _decisions(decisions, surface, since)
         if not asked.height:
             continue
-        closed = asked.join(_rewards(outcomes, surface), on=_IDS, maintain_order="left")
-        watched = _watched(events, closed["member_id"].unique(), min_minutes)
-        rows = list(closed.iter_rows(named=True))
+        found = asked.join(_rewards(outcomes, surface), on=_IDS, how="left", maintain_order="left")
+        rows, others = _parted(list(found.iter_rows(named=True)))
+        watched = _watched(events, asked["member_id"].unique(), min_minutes)
         records = [_record(row) for row in rows]
         histories = [watched[record.member_id].before(micros(record.at)) for record in records]
-        rewards = [np.array(row["rewards"]) for row in rows]
         like = list(map(_agrees, records, histories))
-        whole = Logged(records, rewards, histories, asked.height - closed.height, like.count(False))
+        whole = Logged(
+            records,
+            [np.array(row["rewards"]) for row in rows],
+            [micros(row["closed_at"]) for row in rows],
+            histories,
+            [(row["policy"], micros(row["at"])) for row in others],
+            like.count(False),
+        )
         yield whole.keep(like)
 
 
 _IDS = ["member_id", "decision_id"]
+_Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -105,10 +117,21 @@ def _decisions(bucket: Bucket, surface: str, since: datetime) -> pl.DataFrame:
 
 
 def _rewards(bucket: Bucket, surface: str) -> pl.DataFrame:
-    """The rewards of each closed decision, in order of position."""
+    """The rewards of each closed decision in order of position, which positions, and when final."""
     rows = bucket.scan().filter(pl.col("surface") == surface)
     rewards = pl.col("reward").sort_by("position").alias("rewards")
-    return rows.group_by(_IDS).agg(rewards).collect(engine="streaming")
+    positions = pl.col("position").sort().alias("positions")
+    whole = rows.group_by(_IDS).agg(rewards, positions, pl.col("closed_at").max())
+    return whole.collect(engine="streaming")
+
+
+def _parted(rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
+    """Those with a reward for each of their positions, and the others."""
+    whole, others = list[_Row](), list[_Row]()
+    for row in rows:
+        has_all = row["positions"] == list(range(len(row["actions"])))
+        (whole if has_all else others).append(row)
+    return whole, others
 
 
 def _watched(bucket: Bucket, members: pl.Series, min_minutes: float) -> Mapping[str, _Watched]:

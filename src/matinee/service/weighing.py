@@ -2,69 +2,52 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import compress
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.decisions import Counterfactual, generator
-from matinee.decisions.rebuild import preference_of
-from matinee.evaluation.off_policy import Slates, simulated_marginals
+from matinee.decisions import Counterfactual
+from matinee.errors import MatineeError
 from matinee.evaluation.off_policy.calibration import Calibration
+from matinee.evaluation.off_policy.closed import closed
 from matinee.lake.records import Decision, micros
 from matinee.models import Vocabulary
-from matinee.policies import Policy, Preference
+from matinee.service.chances import Chances, Drawer, Floats, Shown, chances, own_chances
 from matinee.service.folder import Service
 from matinee.service.logged import Logged, eligible_sets, logged
+from matinee.service.outcomes import GRACE
+from matinee.service.weighed import Weighed, country, joined
+from matinee.surfaces import Request, Surface
 
-DRAWS = 32
-"""Simulated slates for the marginal propensities of one decision."""
+TIMED = 200
+"""How many decisions a version is asked about one at a time, to see how long it takes."""
 
-LIKELY = 0.05
-"""Chance of the first slot from which on a choice is held against its propensity: rarer ones come
-too seldom to be checked one by one."""
-
-SLATES = 4
-"""Slates drawn from a version for each decision, to see what it would show."""
-
-Floats = NDArray[np.float64]
-Marginals = tuple[Floats, Floats]
-
-
-@dataclass(frozen=True)
-class Weighed:
-    """Closed decisions in order of time, and a version's chances of each slot of each.
-
-    at : int64 [N], microseconds since 1970. policy : who decided [N]. country : where [N].
-    slates : the decisions with the logging and the version's propensities. Marginal ones are
-        simulated for slates of several slots and exact for one.
-    outside : float64 [N], the share of the version's titles that the log could not have shown.
-    chosen : how often each action is in slates drawn from the version, a few a decision.
-    """
-
-    at: NDArray[np.int64]
-    policy: list[str]
-    country: list[str]
-    slates: Slates
-    outside: Floats
-    chosen: Counter[str]
+ASKINGS = 2
+"""How often about each: the fastest counts, so that the machine's pauses are not taken for its."""
 
 
 @dataclass(frozen=True)
 class Weighings:
     """What the log holds to judge versions by: one `Weighed` each, of the same decisions.
 
-    `calibration` is of the first slots, by country. Not in here are `waiting` decisions, whose
-    windows are still open, `unlike` ones, whose record tells of another history than the log, and
-    `foreign` ones, which others made than was asked for.
+    `calibration` is of the first slots, by country; `renewed` says whether any action was new. Not
+    in here are `waiting` decisions, whose windows are still open, `unwritten` ones, which have no
+    whole reward though theirs is over (`gaps` of either are earlier than the last that is in
+    here), `unlike` ones, whose record tells of another history than the log, and `foreign` ones,
+    which others made than was asked for.
     """
 
     weighed: Mapping[str, Weighed]
     calibration: Calibration
+    renewed: bool
     waiting: int
+    unwritten: int
+    gaps: int
     unlike: int
     foreign: int
 
@@ -76,194 +59,178 @@ def weigh(
     since: datetime,
     *,
     by: str | None = None,
+    now: datetime | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Weighings:
     """Weigh the decisions made on a surface after `since` for each of `versions`.
 
     Only those that the version `by` made, or any version of the registry where it is `None`.
-    Nothing is drawn that is not seeded: the same log gives the same numbers. `advance` is told
-    of each bucket of members that is done.
+    Nothing is drawn that is not seeded: the same log gives the same numbers, but for how long
+    versions take. `advance` is told of each bucket of members that is done. Raises `MatineeError`
+    where the log holds what cannot be: a reward outside the surface's range, a propensity of 0.
     """
     known = [version.id for version in service.registry.versions(surface)]
     deciders = [name for name in known if by in {None, name}]
     loaded = {name: service.registry.load(name) for name in dict.fromkeys([*versions, *deciders])}
-    policies = {name: loaded[name][1] for name in deciders}
-    asked = {name: Counterfactual(*loaded[name]) for name in versions}
-    sets = eligible_sets(service.lake)
-    places = {name: Vocabulary(ids) for name, ids in sets.items()}
-    actions = Vocabulary(sorted({candidate for ids in sets.values() for candidate in ids}))
-    codes = {name: actions.encode(ids) for name, ids in sets.items()}
-    calibration = Calibration(len(actions))
-    parts: dict[str, list[_Part]] = {name: [] for name in versions}
-    waiting = unlike = foreign = 0
+    where = service.surfaces[surface]
+    log = _Log(where, service, {name: Drawer(loaded[name][1]) for name in deciders})
+    asked = [_Asked(name, Counterfactual(*loaded[name]), log.sets) for name in versions]
+    unwritten, unlike, foreign = list[int](), 0, 0
     minutes = service.settings.surfaces.titles.min_minutes
     for part in logged(service.lake, surface, since, minutes):
-        own = part.keep([record.policy in policies for record in part.records])
-        waiting, unlike = waiting + part.waiting, unlike + part.unlike
+        own = part.keep([record.policy in deciders for record in part.records])
+        unwritten += [at for policy, at in part.unwritten if policy in deciders]
+        unlike += part.unlike
         foreign += len(part.records) - len(own.records)
-        shown = [
-            _shown(record, rewards, places[record.eligible], policies[record.policy])
-            for record, rewards in zip(own.records, own.rewards, strict=True)
-        ]
-        if shown:
-            calibration = _calibrated(calibration, shown, codes, actions)
-        for name, version in asked.items():
-            preferences = _preferences(name, version, own, sets)
-            parts[name] += [
-                _part(one, name, version, preference, sets[one.record.eligible])
-                for one, preference in zip(shown, preferences, strict=True)
-            ]
+        shown = log.shown(own)
+        for version in asked:
+            version.weigh(own, shown)
         advance(1)
-    weighed = {name: _joined(found) for name, found in parts.items()}
-    return Weighings(weighed, calibration, waiting, unlike, foreign)
-
-
-def _preferences(
-    name: str, version: Counterfactual, asked: Logged, sets: Mapping[str, Sequence[str]]
-) -> list[Preference]:
-    """A version's preference in each decision; its own decisions hold theirs already."""
-    own = [record.policy == name for record in asked.records]
-    others = asked.keep([not mine for mine in own])
-    scored = iter(version.preferences(others.records, sets, others.histories))
-    return [
-        preference_of(record) if mine else next(scored)
-        for record, mine in zip(asked.records, own, strict=True)
-    ]
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A logged decision: where its actions stand [K] and their marginals with errors [K].
-
-    `likely` are the positions with a fair chance of the first slot.
-    """
-
-    record: Decision
-    reward: Floats
-    actions: NDArray[np.int32]
-    likely: list[int]
-    logging: Marginals
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A logged decision and a version's chances [K] in it, conditional and marginal."""
-
-    record: Decision
-    reward: Floats
-    target: Floats
-    logging: Marginals
-    wanted: Marginals
-    outside: float
-    drawn: list[str]
-
-
-def _calibrated(
-    calibration: Calibration,
-    shown: Sequence[_Shown],
-    codes: Mapping[str, NDArray[np.int32]],
-    actions: Vocabulary,
-) -> Calibration:
-    """With the first slots of these: what stood there, and what could have."""
-    possible = np.zeros((len(shown), len(actions)), bool)
-    for row, one in zip(possible, shown, strict=True):
-        row[codes[one.record.eligible][one.likely]] = True
-    records = [one.record for one in shown]
-    return calibration.add(
-        actions.encode([record.actions[0] for record in records]),
-        [record.propensities[0] for record in records],
-        possible=possible,
-        segment=[_country(record) for record in records],
+    weighed = {version.name: version.weighed(log.codes) for version in asked}
+    times = np.array(unwritten, np.int64)
+    last = max((int(found.at.max(initial=0)) for found in weighed.values()), default=0)
+    waiting = closed(times, window=where.window, grace=GRACE, now=now or datetime.now(UTC)).open
+    return Weighings(
+        weighed,
+        log.calibration,
+        log.renewed,
+        waiting,
+        len(times) - waiting,
+        int((times < last).sum()),
+        unlike,
+        foreign,
     )
 
 
-def _country(record: Decision) -> str:
-    return record.context.get("country") or "none"
+class _Log:
+    """What is known of a surface's log, and how its propensities do."""
+
+    def __init__(self, surface: Surface, service: Service, loggers: Mapping[str, Drawer]) -> None:
+        self.surface, self.loggers = surface, loggers
+        self.sets = eligible_sets(service.lake, surface.name)
+        self.actions = Vocabulary(sorted({each for ids in self.sets.values() for each in ids}))
+        self.codes = {name: self.actions.encode(ids) for name, ids in self.sets.items()}
+        self.calibration = Calibration(len(self.actions))
+        self.renewed = False
+        self._places = {name: Vocabulary(ids) for name, ids in self.sets.items()}
+
+    def shown(self, part: Logged) -> list[Shown]:
+        """The decisions of a part, checked, and counted for the calibration."""
+        rows = zip(part.records, part.rewards, part.closed_at, strict=True)
+        shown = [self._one(*row) for row in rows]
+        if shown:
+            self._calibrate(shown)
+        return shown
+
+    def _one(self, record: Decision, reward: Floats, closed_at: int) -> Shown:
+        _check(record, reward, closed_at, self.surface.reward_range)
+        fresh = self.surface.fresh(_request(record))
+        self.renewed |= bool(fresh)
+        return Shown(
+            record,
+            reward,
+            closed_at,
+            self.sets[record.eligible],
+            fresh,
+            self.loggers[record.policy],
+            self._places[record.eligible].encode(record.actions),
+        )
+
+    def _calibrate(self, shown: Sequence[Shown]) -> None:
+        """Count the first slots: what stood there, and what could have."""
+        possible = np.zeros((len(shown), len(self.actions)), bool)
+        for row, one in zip(possible, shown, strict=True):
+            row[self.codes[one.record.eligible][one.likely]] = True
+        records = [one.record for one in shown]
+        self.calibration = self.calibration.add(
+            self.actions.encode([record.actions[0] for record in records]),
+            [record.propensities[0] for record in records],
+            possible=possible,
+            segment=[country(record) for record in records],
+        )
 
 
-def _shown(record: Decision, reward: Floats, places: Vocabulary, policy: Policy) -> _Shown:
-    actions = places.encode(record.actions)
-    logging = _marginals(policy, preference_of(record), actions, [record.seed, 0])
-    return _Shown(record, reward, actions, _likely(policy, preference_of(record)), logging)
+class _Asked:
+    """A version that is asked about decisions, and what it said so far."""
+
+    def __init__(
+        self, name: str, version: Counterfactual, sets: Mapping[str, Sequence[str]]
+    ) -> None:
+        self.name, self.version, self.sets = name, version, sets
+        self.drawer = Drawer(version.policy)
+        self.said: list[Chances] = []
+        self.latency: list[float] = []
+
+    def weigh(self, part: Logged, shown: Sequence[Shown]) -> None:
+        """Ask about a part; its own decisions hold its preferences already."""
+        own = [one.record.policy == self.name for one in shown]
+        others = part.keep([not mine for mine in own])
+        self._time(others)
+        preferred = self.version.preferences(others.records, self.sets, others.histories)
+        self.said += map(own_chances, compress(shown, own))
+        for one, preference in zip(
+            compress(shown, (not mine for mine in own)), preferred, strict=True
+        ):
+            self.said.append(chances(one, self.drawer, preference))
+
+    def weighed(self, codes: Mapping[str, NDArray[np.int32]]) -> Weighed:
+        """All that was said, in order of time."""
+        try:
+            return joined(self.said, codes, self.latency)
+        except ValueError as error:
+            raise MatineeError(
+                f"{self.name} cannot be weighed on this log",
+                why=str(error),
+                next_step="judge on later decisions, with a version trained after these",
+            ) from error
+
+    def _time(self, part: Logged) -> None:
+        """Ask about some decisions one at a time."""
+        left = TIMED - len(self.latency)
+        for record, history in list(zip(part.records, part.histories, strict=True))[:left]:
+            took = []
+            for _ in range(ASKINGS):
+                start = perf_counter()
+                self.version.preferences([record], self.sets, [history])
+                took.append(perf_counter() - start)
+            self.latency.append(1000 * min(took))
 
 
-def _likely(policy: Policy, preference: Preference) -> list[int]:
-    """The positions that stand first in the segment and have a chance of `LIKELY` or more."""
-    found: list[int] = []
-    for place in preference.segment.tolist():
-        if policy.propensities(preference, np.array([place], np.int32))[0] < LIKELY:
-            break
-        found.append(place)
-    return found
+def _check(
+    record: Decision, reward: Floats, closed_at: int, reward_range: tuple[float, float]
+) -> None:
+    """Raise `MatineeError` where a logged decision holds what cannot be."""
+    low, high = reward_range
+    what = f"decision {record.decision_id} of {record.surface} cannot be judged on"
+    for position, value in enumerate(reward.tolist()):
+        if not low <= value <= high:
+            raise MatineeError(
+                what,
+                why=f"its reward in position {position} is {value}, and the surface says that "
+                f"rewards lie in [{low:g}, {high:g}]",
+                next_step="mend reward or reward_range of the surface, then judge on later "
+                "decisions, with a version trained after this one",
+            )
+    for position, chance in enumerate(record.propensities):
+        if not 0 < chance <= 1 or len(record.propensities) != len(record.actions):
+            raise MatineeError(
+                what,
+                why=f"its propensity in position {position} is {chance}: what was shown had a "
+                "chance above 0 and at most 1, and each action has its own",
+                next_step="mend how propensities are logged",
+            )
+    if closed_at < micros(record.at):
+        raise MatineeError(what, why="its reward was final before it was made")
 
 
-def _part(
-    shown: _Shown,
-    name: str,
-    version: Counterfactual,
-    preference: Preference,
-    candidates: Sequence[str],
-) -> _Part:
-    """Where the version decided itself every ratio is one, exactly."""
-    record, actions = shown.record, shown.actions
-    if record.policy == name:
-        ones, none = np.ones(len(actions)), np.zeros(len(actions))
-        target, logging, wanted = np.array(record.propensities), (ones, none), (ones, none)
-    else:
-        target = version.policy.propensities(preference, actions)
-        logging = shown.logging
-        wanted = _marginals(version.policy, preference, actions, [record.seed, 1])
-    drawn = _drawn(version.policy, preference, len(actions), record.seed)
-    outside = float(np.mean(~np.isin(drawn, record.segment))) if len(drawn) else 0.0
-    titles = [candidates[place] for place in drawn.tolist()]
-    return _Part(record, shown.reward, target, logging, wanted, outside, titles)
-
-
-def _marginals(
-    policy: Policy, preference: Preference, actions: NDArray[np.int32], seed: Sequence[int]
-) -> Marginals:
-    if len(actions) == 1:
-        return policy.propensities(preference, actions), np.zeros(1)
-    return simulated_marginals(policy, preference, actions, DRAWS, seed)
-
-
-def _drawn(policy: Policy, preference: Preference, slots: int, seed: int) -> NDArray[np.int32]:
-    """What stands in a few slates of a policy, in positions of the eligible set."""
-    if not len(preference.segment):
-        return np.zeros(0, np.int32)
-    rng = generator(seed)
-    return np.concatenate([policy.draw(preference, slots, rng).actions for _ in range(SLATES)])
-
-
-def _joined(parts: Sequence[_Part]) -> Weighed:
-    ordered = sorted(parts, key=lambda part: (part.record.at, part.record.decision_id))
-    records = [part.record for part in ordered]
-    members = {member: code for code, member in enumerate({r.member_id: 0 for r in records})}
-    slots = max((len(part.reward) for part in ordered), default=1)
-
-    def column(values: Sequence[Floats]) -> Floats:
-        padded = np.ones((len(values), slots))
-        for row, value in zip(padded, values, strict=True):
-            row[: len(value)] = value
-        return padded
-
-    lengths = np.array([len(part.reward) for part in ordered], np.int64)
-    slates = Slates.of(
-        column([part.reward for part in ordered]),
-        column([np.array(record.propensities) for record in records]),
-        column([part.target for part in ordered]),
-        shown=np.arange(slots) < lengths[:, None],
-        marginal=column([part.logging[0] for part in ordered]),
-        marginal_target=column([part.wanted[0] for part in ordered]),
-        marginal_error=column([part.logging[1] for part in ordered]),
-        marginal_target_error=column([part.wanted[1] for part in ordered]),
-        cluster=np.array([members[record.member_id] for record in records], np.int64),
-    )
-    return Weighed(
-        np.array([micros(record.at) for record in records], np.int64),
-        [record.policy for record in records],
-        [_country(record) for record in records],
-        slates,
-        np.array([part.outside for part in ordered]),
-        Counter(title for part in ordered for title in part.drawn),
+def _request(record: Decision) -> Request:
+    """What was asked, as far as the record tells."""
+    return Request(
+        request_id=record.request_id,
+        member_id=record.member_id,
+        at=record.at,
+        slots=len(record.actions),
+        country=record.context.get("country"),
+        device=record.context.get("device"),
+        features=record.context.get("features") or {},
     )

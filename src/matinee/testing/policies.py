@@ -71,6 +71,17 @@ class PolicyConformance(ABC):
             assert (probabilities >= 0).all()
             assert abs(probabilities.sum() - 1) < 1e-9
 
+    def test_probabilities_are_the_propensities_of_the_first_slot(self) -> None:
+        policy = self.make()
+        for scores in SCORES:
+            preference = policy.prefer(np.array(scores))
+            probabilities = policy.probabilities(preference, len(scores))
+            for action in range(len(scores)):
+                (chance,) = policy.propensities(preference, np.array([action], np.int32))
+                assert abs(probabilities[action] - chance) < 1e-12, (
+                    "probabilities() and propensities() of one action differ"
+                )
+
     def test_the_joint_over_all_slates_sums_to_one(self) -> None:
         policy = self.make()
         for scores in SCORES:

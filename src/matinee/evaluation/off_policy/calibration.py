@@ -111,7 +111,8 @@ class Calibration:
         columns = self.actions + 1
         cell, cells = row * columns + np.where(counts, chosen, self.actions), len(names) * columns
         inverse = np.where(counts, 1 / p, 0.0)
-        picked = [np.bincount(cell, inverse**term, cells) for term in range(3)]
+        with np.errstate(over="ignore"):  # below 1e-154 the squares are infinite: too few choices
+            picked = [np.bincount(cell, inverse**term, cells) for term in range(3)]
         each = np.stack([np.zeros(cells), *picked], axis=1).reshape(len(names), columns, 4)
         for number in range(len(names)):
             each[number, :-1, 0] = could[row == number].sum(axis=0)
@@ -133,7 +134,7 @@ class Calibration:
             parts += zip(self.segments, self.each, strict=True)
         cells, untested = [], 0
         for segment, each in parts:
-            known = enough(each[:, 2], each[:, 3])
+            known = enough(each[:, 2], each[:, 3]) & np.isfinite(each[:, 3])
             untested += int((~known[:-1]).sum())
             if known.any():
                 cells.append(_together(segment, each[known], each[:, 1].sum()))

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from matinee.evaluation.off_policy.batch import Floats, Integers
 from matinee.evaluation.off_policy.moments import Moments
-
-
-class Weighed(Protocol):
-    """Logged decisions with importance weights, as `Batch` has them."""
-
-    @property
-    def weight(self) -> Floats: ...
-    @property
-    def outside(self) -> Floats: ...
-    @property
-    def cluster(self) -> Integers: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +35,7 @@ class Support:
 
 @dataclass(frozen=True)
 class Weights:
-    r"""Sums over importance weights that merge: ``add(batch)``, ``+``, ``result()``.
+    r"""Sums over importance weights that merge: ``add(weight)``, ``+``, ``result()``.
 
         effective = (sum_i w_i)^2 / sum_i w_i^2
 
@@ -54,12 +43,9 @@ class Weights:
     says that a few of them decide the estimate, and that its error is understated. Sums are kept in
     units of the largest weight, so that no finite weight overflows them.
 
-    >>> from matinee.evaluation.off_policy.batch import Batch
-    >>> even = Batch.of([1.0, 0.0], [0.5, 0.5], [0.5, 0.5])
-    >>> Weights.none().add(even).result().effective
+    >>> Weights.none().add([1.0, 1.0]).result().effective
     2.0
-    >>> one = Batch.of([1.0, 0.0], [0.5, 0.5], [1.0, 0.0])
-    >>> Weights.none().add(one).result().effective
+    >>> Weights.none().add([2.0, 0.0]).result().effective
     1.0
     """
 
@@ -73,13 +59,20 @@ class Weights:
         """Of no decisions."""
         return cls(Moments.none(2), 0.0, 0.0, 0.0)
 
-    def add(self, batch: Weighed) -> Self:
-        """This with another batch."""
-        weight = batch.weight
+    def add(
+        self, weight: ArrayLike, outside: ArrayLike | None = None, cluster: ArrayLike | None = None
+    ) -> Self:
+        """This with N weights more, finite and >= 0; `outside` [N] is 0 by default.
+
+        `cluster` int64 [N] says whose each is, as in ``Batch``; by default each is its own.
+        """
+        weight = np.asarray(weight, np.float64)
+        beyond = np.zeros(len(weight)) if outside is None else np.asarray(outside, np.float64)
+        whose = np.arange(len(weight)) if cluster is None else np.asarray(cluster, np.int64)
         largest = float(weight.max(initial=0.0))
         relative = weight / largest if largest else weight
         with np.errstate(over="ignore", invalid="ignore"):
-            moments = Moments.of(np.column_stack([weight, batch.outside]), batch.cluster)
+            moments = Moments.of(np.column_stack([weight, beyond]), whose)
         return self + type(self)(
             moments, largest, float(relative.sum()), float(relative @ relative)
         )
