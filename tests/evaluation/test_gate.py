@@ -52,7 +52,7 @@ def test_a_candidate_that_is_better_passes_and_waits_for_a_person():
         ({"calibrated": None}, "could not be checked", "more decisions"),
         ({"outside": 0.12}, "12.0% of what the candidate", "explore"),
         ({"outside": nan}, "nan", "explore"),
-        ({"effective": 100.0}, "worth 100 effective ones", "about 81000 decisions more"),
+        ({"effective": 100.0}, "worth 100 effective ones", "about 81,000 decisions more"),
         ({"effective": 0.0}, "worth 0 effective ones", "nothing that the candidate would choose"),
         ({"effective": nan}, "effective", "explore"),
         ({"effective": 950.0}, "worth 950 effective ones", "log about 474 decisions more"),
@@ -93,7 +93,7 @@ def test_worse_and_no_better_shown_are_told_apart():
     assert "worse" in worse.reasons[0]
     assert "no better shown yet" in unclear.reasons[0]
     # half the interval, 0.02, must come to 0.01: four times the decisions, three times as many more
-    assert "about 27000 decisions more (an estimate" in unclear.next_steps[0]
+    assert "about 27,000 decisions more (an estimate" in unclear.next_steps[0]
     assert "train another" in level.next_steps[0]
     assert "no log in reach" in near.next_steps[0]
 

@@ -11,7 +11,7 @@ from service_rows import decision
 
 from matinee.evaluation.off_policy.slate_iips import IndependentIPS
 from matinee.policies import EpsilonGreedy, PlackettLuce
-from matinee.service import chances
+from matinee.service import chances, comparing
 from matinee.service.chances import Drawer, Shown
 from matinee.service.comparing import OfChoices, OfSlates, compare
 from matinee.service.outcomes import close_windows
@@ -89,10 +89,13 @@ def test_weights_and_what_is_outside_add_up_to_one_in_one_slot(log_of_choices):
     assert isinstance(compare(weighed, found.weighed["titles@2"], (0.0, 1.0)), OfChoices)
 
 
-def test_slates_have_values_by_several_estimators(evidence):
+def test_slates_have_values_by_several_estimators(evidence, monkeypatch):
     both = evidence.weighed["titles@3"], evidence.weighed["titles@2"]
     comparison = compare(*both, (0.0, 1.0))
     assert isinstance(comparison, OfSlates)
+    shown = comparison.values()
+    assert len(shown) == 2  # whole slates are worth too little to be shown
+    monkeypatch.setattr(comparing, "WORTH", 0.0)
     values = comparison.values()
     assert next(iter(values)) == "champion, its own mean"
     assert values["champion, its own mean"].value == pytest.approx(comparison.total.mean())

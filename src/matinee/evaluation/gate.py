@@ -141,7 +141,7 @@ def _shown(evidence: Evidence, rules: Rules) -> Iterator[Finding]:
     wanted = needed(evidence.decisions, value - low, value - rules.margin)
     yield (
         reason,
-        f"log about {max(wanted - evidence.decisions, 1)} decisions more (an estimate, were the "
+        f"log about {max(wanted - evidence.decisions, 1):,} decisions more (an estimate, were the "
         "difference what it looks like now), then judge again",
     )
 

@@ -98,7 +98,7 @@ def _more_support(evidence: Evidence, rules: Rules) -> str:
             + _mixing(rules)
         )
     wanted = ceil(evidence.decisions * rules.least_effective / evidence.effective)
-    more = f"log about {wanted - evidence.decisions} decisions more (an estimate)"
+    more = f"log about {wanted - evidence.decisions:,} decisions more (an estimate)"
     if wanted <= rules.least_effective / MIXED:
         return more
     return f"{more}, or let the champion explore: {_mixing(rules)}"

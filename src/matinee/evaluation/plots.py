@@ -107,6 +107,7 @@ def calibration(points: Sequence[Point]) -> str:
         axes.vlines(places, low, high, color=SECOND, linewidth=1)
         axes.plot(places, [p.value for p in ordered], ".", color=ACCENT)
         axes.axhline(1, color=INK, linestyle=":", linewidth=1)
+        axes.locator_params(axis="x", integer=True)
         axes.set_xlabel("actions, in order")
         axes.set_ylabel("mean of 1{a} / p(a)")
 
@@ -152,6 +153,9 @@ def against_size(
         axes.plot(counts, lows, color=ACCENT, linewidth=1.5)
         if margin is not None:
             axes.axhline(margin, color=INK, linestyle=":", linewidth=1)
+        late = counts >= counts.max(initial=0.0) / 10
+        if late.any():  # earlier ones would dwarf them
+            axes.set_ylim(1.1 * min(lows[late].min(), 0), 1.1 * max(highs[late].max(), 0))
         axes.set_xscale("log")
         axes.set_xlabel("decisions")
         axes.set_ylabel(unit)

@@ -41,6 +41,9 @@ K = 0.5
 up to 160, 5,000 and 50,000 decisions) every interval was 2 to 36 % shorter than without
 predictions, and where no reward closes in time to predict by, at most 1 % longer."""
 
+WORTH = 100.0
+"""Effective slates below which estimates by the weights of whole slates would mislead."""
+
 CELLS = 20_000_000
 """Predictions held at once, decisions times actions; of larger logs predictions are left out."""
 
@@ -143,8 +146,9 @@ class OfSlates(Comparison[SlateDifference]):
         return replace(found, decisions=len(self), effective=each * found.effective)
 
     def values(self) -> dict[str, Interval]:
-        candidate: Named = (
-            ("slots apart (independent IPS)", IndependentIPS()),
+        """By slots apart; and where whole slates are worth something, by their weights too."""
+        apart: Named = (("slots apart (independent IPS)", IndependentIPS()),)
+        together: Named = (
             ("slots given those above (RIPS)", RewardInteractionIPS()),
             (
                 "the same, self-normalised (SNRIPS)",
@@ -152,9 +156,13 @@ class OfSlates(Comparison[SlateDifference]):
             ),
             ("whole slates (IPS)", SlateIPS()),
         )
+        whole = Weights.none().add(
+            self.candidate.weight[:, -1], self.outside, self.candidate.cluster
+        )
         return {
             **_values([("champion, its own mean", IndependentIPS())], self.champion),
-            **_values(candidate, self.candidate),
+            **_values(apart, self.candidate),
+            **_values(together if whole.result().effective >= WORTH else (), self.candidate),
         }
 
     def begin(self, alpha: float) -> SlateDifference:
