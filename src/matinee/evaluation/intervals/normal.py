@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from matinee.evaluation.intervals.base import Interval, check_alpha
 from matinee.evaluation.off_policy.base import Value
@@ -22,5 +22,5 @@ def normal(value: Value, alpha: float = 0.05) -> Interval:
     (0.304, 0.696)
     """
     check_alpha(alpha)
-    reach = float(norm.ppf(1 - alpha / 2)) * value.error
+    reach = float(ndtri(1 - alpha / 2)) * value.error
     return Interval(value.value, value.value - reach, value.value + reach, 1 - alpha, "normal")
