@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from matinee.models import Context, Dataset, Histories, InMemory, Response, Responses, Vocabulary
+from matinee.models import (
+    Context,
+    Dataset,
+    Histories,
+    InMemory,
+    Response,
+    Responses,
+    Vocabulary,
+    response,
+)
 
 ACTIONS = Vocabulary(["none", "new", "unfinished"])
 
@@ -79,6 +88,13 @@ def test_choices_of_actions_that_are_gone_teach_nothing():
 @pytest.mark.parametrize("by", [["country"], ["device"], ["plan"], []])
 def test_settings_are_kept(by):
     assert Response(by=by).settings() == {"by": by, "strength": 50.0}
+
+
+def test_what_would_not_fit_into_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(response, "MOST_MEANS", 5)
+    fitted([0], [0.0], [1.0], context(["NL"]))
+    with pytest.raises(ValueError, match="country have 2 values, more than 1"):
+        fitted([0, 0], [0.0, 0.0], [1.0, 1.0], context(["NL", "US"]))
 
 
 def test_what_is_no_class_of_members_is_refused():

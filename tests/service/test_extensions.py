@@ -104,3 +104,24 @@ def test_a_module_that_is_missing_or_fails_is_told_plainly(tmp_path, module):
         extend(tmp_path, [module])
     assert "ZeroDivisionError" in told.value.why
     assert module not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ("name = 'titles'", "titles is built in"),
+        ("window = '24h'", "window is '24h'"),
+        ("slots = 0", "slots is 0"),
+        ("reward_range = None", "TypeError"),
+        ("policies = lambda self: {}", "policies() is empty"),
+        ("open = classmethod(lambda cls: cls())", "TypeError"),
+    ],
+)
+def test_a_surface_that_cannot_be_used_is_told_when_it_is_opened(tmp_path, module, changed, why):
+    Service.create(tmp_path / "shows", {"service.extensions": [module]}).close()
+    body = NOTES.replace("SURFACES[Notes.name]", f"Notes.{changed}\nSURFACES[Notes.name]")
+    (tmp_path / "shows" / f"{module}.py").write_text(body)
+    with Service.open(tmp_path / "shows") as opened:
+        with pytest.raises(MatineeError, match="cannot be used") as told:
+            opened.surfaces  # noqa: B018
+        assert why in told.value.why

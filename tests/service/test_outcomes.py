@@ -1,6 +1,6 @@
 """Attribution windows close once, at the right time, on what was known by then."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -8,11 +8,11 @@ import pytest
 from service_rows import AT, HOUR, decision, log, play
 
 from matinee.api.gauges import ServiceGauges
-from matinee.lake.lake import Lake
+from matinee.errors import MatineeError
+from matinee.lake.lake import Appended, Lake
 from matinee.service.folder import Service
 from matinee.service.jobs import Worker
-from matinee.service.leases import Leases
-from matinee.service.outcomes import GRACE, Unmatched, close_windows
+from matinee.service.outcomes import GRACE, Progress, Unmatched, close_windows
 from matinee.service.runtime import Runtime
 
 WINDOW = 2 * HOUR
@@ -76,7 +76,7 @@ def test_closing_again_adds_nothing(service):
     close_windows(service)
     before = service.lake.scan("outcomes").collect()
     assert close_windows(service) == ""
-    Leases(service.store).advance("outcomes", 0)  # as if the checkpoint had been lost
+    Progress(service.store).advance("titles", 0)  # as if it had been lost
     assert close_windows(service) == ""
     assert service.lake.scan("outcomes").collect().equals(before)
 
@@ -210,3 +210,20 @@ def test_decisions_of_a_surface_that_the_service_lacks_are_left_alone(service):
     log(service, decision("elsewhere", surface="billboard"), decision("d1"))
     assert close_windows(service) == "2 outcomes"
     assert {name for name, _ in outcomes(service)} == {"d1"}
+
+
+def test_nobody_closes_what_is_to_come(service):
+    log(service, decision())
+    with pytest.raises(ValueError, match="in the future"):
+        close_windows(service, datetime.now(UTC) + HOUR)
+    assert outcomes(service) == {}
+
+
+def test_outcomes_that_the_lake_refuses_stay_due(service, monkeypatch):
+    log(service, decision(), play())
+    refused = lambda *_, **__: Appended(0, 0, 2)  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "append", refused)
+        with pytest.raises(MatineeError, match="2 outcomes were refused"):
+            close_windows(service)
+    assert close_windows(service) == "2 outcomes"

@@ -10,7 +10,6 @@ from matinee.errors import MatineeError
 from matinee.policies import EpsilonGreedy
 from matinee.service.folder import Service
 from matinee.service.jobs import Worker
-from matinee.service.leases import Leases
 from matinee.service.outcomes import close_windows
 from matinee.surfaces import SURFACES, Candidates, Surface
 
@@ -56,6 +55,11 @@ def written(service):
         (lambda rows: pl.concat([rows, rows]), "gave 2 rows for 1 positions"),
         (lambda rows: rows.with_columns(position=pl.lit(1)), "one row"),
         (lambda rows: rows.with_columns(decision_id=pl.lit("other")), "one row"),
+        (lambda rows: rows.drop("reward"), "reward() of banner failed: ColumnNotFoundError"),
+        (lambda rows: rows.with_columns(reward=pl.lit("much")), "reward() of banner failed"),
+        (lambda rows: rows.lazy(), "reward() of banner failed"),
+        (lambda rows: None, "reward() of banner failed: TypeError"),
+        (lambda rows: 1 / 0, "reward() of banner failed: ZeroDivisionError: division by zero"),
     ],
 )
 def test_wrong_rewards_are_told_and_wait_until_they_are_mended(service, monkeypatch, gives, says):
@@ -76,7 +80,7 @@ def test_the_worker_says_so_and_does_its_other_jobs(service, monkeypatch):
     done = Worker(service).run_once()
     assert "banner: outcomes cannot be written" in done["outcomes"]
     assert not done["seal"].startswith("failed")
-    assert Leases(service.store).checkpoint("outcomes") >= 0
+    assert written(service) == ["t1"]
 
 
 def test_an_event_after_the_window_of_its_own_surface_does_not_reach_its_reward(
@@ -96,3 +100,20 @@ def test_an_event_after_the_window_of_its_own_surface_does_not_reach_its_reward(
     log(service, play("not ours", member="m2", decision_id="b1", at=at))
     close_windows(service)
     assert seen == ["in time"]
+
+
+def test_a_decision_of_nothing_is_not_asked_about(service):
+    log(service, decision("nothing", actions=[], surface="banner"))
+    assert close_windows(service) == "2 outcomes"
+    assert written(service) == ["b1", "t1"]
+
+
+def test_a_surface_that_was_away_goes_on_where_it_was(service, monkeypatch):
+    monkeypatch.delitem(SURFACES, "banner")
+    service.refresh()
+    assert close_windows(service) == "1 outcomes"
+    assert written(service) == ["t1"]
+    monkeypatch.setitem(SURFACES, "banner", Banner)
+    service.refresh()
+    assert close_windows(service) == "1 outcomes"
+    assert written(service) == ["b1", "t1"]

@@ -2,12 +2,13 @@
 
 from datetime import timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 
 from matinee.lake.records import Event, Title
 from matinee.policies import EpsilonGreedy
-from matinee.surfaces import Candidates, Surface, Titles
+from matinee.surfaces import Candidates, DailyCap, Only, Surface, Titles
 from matinee.testing import SurfaceConformance
 
 
@@ -86,6 +87,22 @@ class HasNoPolicy(Banner):
         return {}
 
 
+class CapsWithoutAMemory(Banner):
+    def masks(self, situation):
+        return (DailyCap(1),)
+
+
+class HasAMaskOfOneAnswer(Banner):
+    def masks(self, situation):
+        mask = Only(frozenset(["red"]), "only red")
+        mask.allowed = lambda *_: np.ones(1, bool)
+        return (mask,)
+
+
+class WantsNoSlots(Banner):
+    slots = 0
+
+
 def suite(kind):
     class Suite(SurfaceConformance):
         def make(self):
@@ -125,6 +142,9 @@ def test_a_sound_surface_passes():
         (MakesItsSetAnew, "made the same set again"),
         (LooksAtTheMember, "looks at the member"),
         (HasNoPolicy, "policies() is empty"),
+        (CapsWithoutAMemory, "give banner a memory of as much"),
+        (HasAMaskOfOneAnswer, "one answer each"),
+        (WantsNoSlots, "slots is 0"),
     ],
 )
 def test_a_broken_surface_fails_the_test_that_names_it(broken, says):
@@ -132,6 +152,6 @@ def test_a_broken_surface_fails_the_test_that_names_it(broken, says):
     for check in checks_of(broken):
         try:
             check()
-        except (AssertionError, StopIteration) as failure:
+        except (AssertionError, StopIteration, ValueError) as failure:
             said.append(str(failure))
     assert any(says in line for line in said), said

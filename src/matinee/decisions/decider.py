@@ -202,6 +202,12 @@ class Decider(Generic[SurfaceT]):
         history = self.histories.history(request.member_id)
         situation = Situation(request, history, chosen)
         masks = [*self.surface.masks(situation), *([OnPage(above)] if above else [])]
+        for mask in masks:
+            if mask.memory > self.surface.memory:
+                raise ValueError(
+                    f"the mask {mask.name} looks back {mask.memory}; give {self.surface.name} a "
+                    "memory of as much"
+                )
         allowed, lines = _apply(masks, situation, candidates)
         preference = self._prefer(request, history, candidates, row, np.flatnonzero(allowed))
         context = _context(request, history, row)
@@ -276,7 +282,13 @@ def _apply(
     allowed, lines = np.ones(len(candidates), bool), []
     for mask in masks:
         before = np.count_nonzero(allowed)
-        allowed &= mask.allowed(situation, candidates)
+        kept = mask.allowed(situation, candidates)
+        if kept.shape != allowed.shape or kept.dtype != np.bool_:
+            raise ValueError(
+                f"the mask {mask.name} gave {kept.dtype} {kept.shape}; give true or false for each "
+                f"of the {len(candidates)} candidates"
+            )
+        allowed &= kept
         if taken := int(before - np.count_nonzero(allowed)):
             lines.append(Masked(mask.name, mask.reason, taken))
     return allowed, lines

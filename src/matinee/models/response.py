@@ -23,7 +23,8 @@ from matinee.models.base import (
 Sums = dict[str, NDArray[np.float64]]
 """Of each cell and every action [5, V]: the sums of w = 1 / p, w^2, w r, 1 and r."""
 
-MOST_CELLS = 10_000
+MOST_CELLS, MOST_MEANS = 10_000, 20_000_000
+"""Cells, and cells times actions, that are told apart at most."""
 
 
 class Response(Model):
@@ -81,11 +82,7 @@ class Response(Model):
     def _fit(self, dataset: Dataset) -> None:
         size = len(dataset.titles)
         sums = dataset.reduce_responses(_sums, _add, _Plan(size, self.by)) or {}
-        if len(sums) > MOST_CELLS:
-            raise ValueError(
-                f"{' x '.join(self.by)} have {len(sums):,} values, more than {MOST_CELLS:,}; "
-                "leave out what is a number or an id, or let the app send a few classes of it"
-            )
+        _check_few(len(sums), _Plan(size, self.by))
         whole = np.sum([np.zeros((5, size)), *sums.values()], axis=0)
         prior = whole[4].sum() / max(whole[3].sum(), 1.0)
         everyone = self._shrink(whole, prior)
@@ -135,12 +132,22 @@ def _cells(context: Context, by: Sequence[str]) -> list[str]:
     return [json.dumps(row, sort_keys=True) for row in rows]
 
 
+def _check_few(cells: int, plan: _Plan) -> None:
+    most = min(MOST_CELLS, MOST_MEANS // max(plan.size, 1))
+    if cells > most:
+        raise ValueError(
+            f"{' x '.join(plan.by)} have {cells:,} values, more than {most:,}; leave out what is a "
+            "number or an id, or let the app send a few classes of it"
+        )
+
+
 def _sums(shard: ResponseShard, plan: _Plan) -> Sums:
     responses = shard.load()
     known = responses.actions >= 0
     names, cells = np.unique(
         np.array(_cells(responses.context, plan.by), np.str_)[known], return_inverse=True
     )
+    _check_few(len(names), plan)
     weight, reward = 1 / responses.propensities[known], responses.rewards[known]
     places = cells * plan.size + responses.actions[known]
     shape = (len(names), plan.size)

@@ -120,27 +120,22 @@ def training_set(
     surface's decisions.
 
     The vocabulary is the catalogue, whatever else was watched, and the surface's own actions, in
-    ascending order of id. Raises `MatineeError` where histories are needed and nothing was watched.
+    ascending order of id; where histories are not needed there are none, and its own actions alone
+    make the vocabulary. Raises `MatineeError` where histories are needed and nothing was watched.
     """
     executor = executor or Serial()
     buckets = {name: lake.tables[name].buckets(as_of) for name in TABLES}
-    seen: set[str] = executor.map_reduce(
-        titles_watched, buckets["events"], operator.or_, min_minutes
-    )
-    if needs_histories and not seen:
-        raise MatineeError(
-            f"there is nothing to learn from as of {as_of:%Y-%m-%d %H:%M}",
-            why="no member had watched anything that was known by then",
-            next_step="matinee import SOURCE",
-        )
-    chosen = executor.map_reduce(actions_chosen, buckets["outcomes"], operator.or_, surface)
-    catalogue = lake.current("titles", as_of=as_of)["title_id"]
-    titles = Vocabulary(sorted(seen | chosen | set(catalogue)))
+    known = executor.map_reduce(actions_chosen, buckets["outcomes"], operator.or_, surface)
+    if needs_histories:
+        seen = executor.map_reduce(titles_watched, buckets["events"], operator.or_, min_minutes)
+        known |= _some(seen, as_of) | set(lake.current("titles", as_of=as_of)["title_id"])
+    titles = Vocabulary(sorted(known))
     return Dataset(
         titles,
         [
             HistoriesOfBucket(events, members, titles, min_minutes)
             for events, members in zip(buckets["events"], buckets["members"], strict=True)
+            if needs_histories
         ],
         micros(as_of),
         executor,
@@ -149,6 +144,16 @@ def training_set(
             for decisions, outcomes in zip(buckets["decisions"], buckets["outcomes"], strict=True)
         ],
     )
+
+
+def _some(seen: set[str], as_of: datetime) -> set[str]:
+    if not seen:
+        raise MatineeError(
+            f"there is nothing to learn from as of {as_of:%Y-%m-%d %H:%M}",
+            why="no member had watched anything that was known by then",
+            next_step="matinee import SOURCE",
+        )
+    return seen
 
 
 def titles_watched(events: Bucket, min_minutes: float) -> set[str]:

@@ -21,7 +21,7 @@ from matinee.service.make import make_model, make_policy
 from matinee.service.settings import Settings
 from matinee.service.toml import FILE, NOTHING, read_settings, written
 from matinee.store import Store
-from matinee.surfaces import SURFACES, Surface, Titles
+from matinee.surfaces import SURFACES, Surface, Titles, check
 
 
 class Service:
@@ -126,7 +126,7 @@ class Service:
                 policy=make_policy(self.settings.policy),
                 models=self._models_of_titles,
             ),
-            **{name: kind.open(self.lake) for name, kind in SURFACES.items()},
+            **{name: self._own_surface(name, kind) for name, kind in SURFACES.items()},
         }
 
     def surface(self, name: str) -> Surface:
@@ -164,6 +164,20 @@ class Service:
                 next_step="name a path inside it, without ..",
             )
         return path
+
+    def _own_surface(self, name: str, kind: type[Surface]) -> Surface:
+        try:
+            if name == Titles.name:
+                raise ValueError("titles is built in; give yours another name")
+            surface = kind.open(self.lake)
+            check(surface)
+        except Exception as failure:  # it may be anyone's code
+            raise MatineeError(
+                f"the surface {name} cannot be used",
+                why=f"{type(failure).__name__}: {failure}",
+                next_step=f"mend it, or take it out of service.extensions in {self.folder / FILE}",
+            ) from failure
+        return surface
 
     def _models_of_titles(self) -> list[Model]:
         train = self.settings.train

@@ -16,7 +16,7 @@ def make_model(name: str, settings: TrainSettings) -> Model:
     try:
         kind = models.model_class(name)
     except ValueError as unknown:
-        raise MatineeError(str(unknown), next_step="matinee train titles --model ease") from None
+        raise MatineeError(str(unknown)) from None
     own = getattr(settings, name, None)
     return kind(**(msgspec.structs.asdict(own) if isinstance(own, msgspec.Struct) else {}))
 

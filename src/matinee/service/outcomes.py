@@ -11,7 +11,6 @@ from matinee.errors import MatineeError
 from matinee.lake.records import micros
 from matinee.lake.table import Bucket
 from matinee.service.folder import Service
-from matinee.service.leases import Leases
 from matinee.store import Schema, Store
 from matinee.surfaces import Surface
 
@@ -34,12 +33,43 @@ SCHEMA = Schema(
         ) STRICT;
         INSERT INTO outcomes_unmatched VALUES (0, 0, 0);
         """,
+        """
+        CREATE TABLE outcomes_closed (
+            surface TEXT PRIMARY KEY,
+            up_to INTEGER NOT NULL
+        ) STRICT;
+        """,
     ),
 )
 
 _DECISION = ["decision_id", "member_id", "surface", "at", "actions", "seq"]
 _IDS = ["member_id", "decision_id"]
 _PLACE = ["decision_id", "position"]
+
+
+class Progress:
+    """Up to which decision, by its number of arrival, the windows of each surface are closed.
+
+    One that is missing for a while goes on where it was.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        store.migrate(SCHEMA)
+
+    def of(self, surface: str) -> int:
+        """0 at first."""
+        rows = self._store.rows("SELECT up_to FROM outcomes_closed WHERE surface = ?", (surface,))
+        return int(rows[0]["up_to"]) if rows else 0
+
+    def advance(self, surface: str, up_to: int) -> None:
+        """Remember that everything up to that decision is closed."""
+        with self._store.transaction() as connection:
+            connection.execute(
+                "INSERT INTO outcomes_closed VALUES (?, ?)"
+                " ON CONFLICT DO UPDATE SET up_to = excluded.up_to",
+                (surface, up_to),
+            )
 
 
 class Unmatched:
@@ -74,16 +104,33 @@ def close_windows(service: Service, now: datetime | None = None) -> str:
     """Write the outcomes of every decision whose window, and the grace after it, have passed.
 
     Only events that were known by then count, so that the answer is the same whenever the job
-    runs. The checkpoint is the last decision before the first that is still open; outcomes are
-    idempotent, so a run that was cut short is simply done again. An event counts for the decision
-    that it names only if that was its own member's; the others are counted as `Unmatched`.
+    runs. Each surface goes on after the last decision before the first that is still open; outcomes
+    are idempotent, so a run that was cut short is simply done again. An event counts for the
+    decision that it names only if that was its own member's; the others are counted as `Unmatched`.
+
+    What is wrong with one surface holds up that one alone, and is told at the end in a
+    `MatineeError`. `now` may lie in the past, and not in the future (`ValueError`).
     """
-    now = now or datetime.now(UTC)
+    moment = datetime.now(UTC)
+    now = now or moment
+    if now > moment:
+        raise ValueError(f"now is {now}, in the future: nobody knows what will be reported by then")
     service.lake.inbox.settle(micros(now))
     events = service.lake.tables["events"].buckets()
     decisions = service.lake.tables["decisions"].buckets()
-    written = _close(service, decisions, events, now)
+    progress, written, wrong = Progress(service.store), 0, dict[str, str]()
+    for surface in service.surfaces.values():
+        try:
+            written += _close(service, surface, progress, (decisions, events), now)
+        except WrongRewardsError as error:
+            wrong[surface.name] = str(error)
     strangers = _count_unmatched(Unmatched(service.store), decisions, events)
+    if wrong:
+        raise MatineeError(
+            f"{', '.join(wrong)}: outcomes cannot be written",
+            why="; ".join(wrong.values()),
+            next_step="mend its reward(), then matinee work --once",
+        )
     said = (
         f"{written} outcomes" if written else "",
         f"{strangers} events without a decision" if strangers else "",
@@ -91,43 +138,40 @@ def close_windows(service: Service, now: datetime | None = None) -> str:
     return ", ".join(filter(None, said))
 
 
+class WrongRewardsError(ValueError):
+    """A surface's rewards are not what its contract says."""
+
+
 def _close(
-    service: Service, decisions: Sequence[Bucket], events: Sequence[Bucket], now: datetime
+    service: Service,
+    surface: Surface,
+    progress: Progress,
+    tables: tuple[Sequence[Bucket], Sequence[Bucket]],
+    now: datetime,
 ) -> int:
-    leases = Leases(service.store)
-    since = leases.checkpoint("outcomes")
+    """Close what is due on one surface; how many outcomes were written."""
+    since = progress.of(surface.name)
     reached, first_open = since, NEVER
-    written, held, wrong = 0, list[pl.DataFrame](), dict[str, str]()
-    for mine, theirs in zip(decisions, events, strict=True):
-        new = mine.scan().filter(pl.col("seq") > since).select(_DECISION).collect()
-        reached = int(new["seq"].to_numpy().max(initial=reached))
-        for surface in service.surfaces.values():
-            asked = new.filter(pl.col("surface") == surface.name)
-            is_due = _closes(surface) <= now
-            still_open = asked.filter(~is_due)["seq"].to_numpy()
-            first_open = int(still_open.min(initial=first_open))
-            if (due := asked.filter(is_due)).height:
-                try:
-                    held.append(_outcomes(surface, due, theirs))
-                except WrongRewardsError as error:  # they stay due; other surfaces go on
-                    wrong[surface.name] = str(error)
-                    first_open = min(first_open, int(due["seq"].to_numpy().min()))
+    written, held = 0, list[pl.DataFrame]()
+    for mine, theirs in zip(*tables, strict=True):
+        asked = (
+            mine.scan()
+            .filter(pl.col("surface") == surface.name, pl.col("seq") > since)
+            .select(_DECISION)
+            .collect()
+        )
+        is_due = _closes(surface) <= now
+        reached = int(asked["seq"].to_numpy().max(initial=reached))
+        first_open = int(asked.filter(~is_due)["seq"].to_numpy().min(initial=first_open))
+        due = asked.filter(is_due, pl.col("actions").list.len() > 0)
+        if due.height:
+            held.append(_outcomes(surface, due, theirs))
         if sum(frame.height for frame in held) >= HELD_ROWS:
             written += _write(service, held)
             held = []
     written += _write(service, held)
-    leases.advance("outcomes", min(reached, first_open - 1))
-    if wrong:
-        raise MatineeError(
-            f"{', '.join(wrong)}: outcomes cannot be written",
-            why="; ".join(wrong.values()),
-            next_step="mend its reward(), then matinee work --once",
-        )
+    progress.advance(surface.name, min(reached, first_open - 1))
     return written
-
-
-class WrongRewardsError(ValueError):
-    """A surface's rewards are not what its contract says."""
 
 
 def _outcomes(surface: Surface, due: pl.DataFrame, events: Bucket) -> pl.DataFrame:
@@ -143,7 +187,7 @@ def _outcomes(surface: Surface, due: pl.DataFrame, events: Bucket) -> pl.DataFra
         .drop("at", "closed_at")
         .collect()
     )
-    rewards = _checked(surface, due, surface.reward(due.drop("closed_at"), answers))
+    rewards = _rewards(surface, due, answers)
     return rewards.join(due, on="decision_id").select(
         "decision_id",
         "member_id",
@@ -157,11 +201,19 @@ def _outcomes(surface: Surface, due: pl.DataFrame, events: Bucket) -> pl.DataFra
     )
 
 
-def _checked(surface: Surface, due: pl.DataFrame, rewards: pl.DataFrame) -> pl.DataFrame:
+def _rewards(surface: Surface, due: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
     """The rewards, one of each position and all in range, or `WrongRewardsError`."""
-    rows = rewards.select(
-        "decision_id", pl.col("position").cast(pl.Int64), pl.col("reward").cast(pl.Float64)
-    )
+    try:
+        given = surface.reward(due.drop("closed_at"), answers)
+        if not isinstance(given, pl.DataFrame):
+            raise TypeError(f"it gave a {type(given).__name__}, not a polars DataFrame")
+        rows = given.select(
+            "decision_id", pl.col("position").cast(pl.Int64), pl.col("reward").cast(pl.Float64)
+        )
+    except Exception as failure:  # it may be anyone's code
+        raise WrongRewardsError(
+            f"reward() of {surface.name} failed: {type(failure).__name__}: {failure}"
+        ) from failure
     expected = due.select("decision_id", position=pl.int_ranges(pl.col("actions").list.len()))
     places = expected.explode("position", empty_as_null=False)
     if rows.height != places.height or places.join(rows, on=_PLACE, how="anti").height:
@@ -182,7 +234,13 @@ def _checked(surface: Surface, due: pl.DataFrame, rewards: pl.DataFrame) -> pl.D
 def _write(service: Service, frames: Sequence[pl.DataFrame]) -> int:
     if not frames:
         return 0
-    return service.lake.append("outcomes", pl.concat(frames), source="outcomes").rows
+    written = service.lake.append("outcomes", pl.concat(frames), source="outcomes")
+    if written.rejected:
+        raise MatineeError(
+            f"{written.rejected} outcomes were refused by the lake and will be written again",
+            why="matinee quarantine says why",
+        )
+    return written.rows
 
 
 def _count_unmatched(

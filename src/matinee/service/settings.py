@@ -142,9 +142,6 @@ class TrainSettings(Section, frozen=True):
     models: Annotated[
         list[str], Meta(min_length=1, description="The models to fit and compare, by name.")
     ] = msgspec.field(default_factory=lambda: ["popularity", "covisitation", "ease"])
-    every: Annotated[Duration, Meta(description="How often the models are fitted anew.")] = (
-        Duration("1d")
-    )
     ease: EASESettings = EASESettings()
 
 

@@ -8,6 +8,7 @@ from matinee.surfaces.base import (
     Request,
     Situation,
     Surface,
+    check,
 )
 from matinee.surfaces.masks import Availability, DailyCap, Only, OnPage, Watched
 from matinee.surfaces.titles import Titles
@@ -30,4 +31,5 @@ __all__ = [
     "Surface",
     "Titles",
     "Watched",
+    "check",
 ]

@@ -36,6 +36,7 @@ from datetime import timedelta
 from functools import cached_property
 from hashlib import blake2b
 from itertools import compress
+from math import inf
 from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
@@ -158,10 +159,12 @@ class Mask(ABC):
 
     A mask may look at everything in the situation, of the clock at the hour (UTC) alone: what
     depends on time more finely belongs in `Surface.eligible`, so that a decision can be prepared
-    once an hour for an unchanged member.
+    once an hour for an unchanged member. One that looks at earlier choices says how far back:
+    `memory`.
     """
 
     name: ClassVar[str]
+    memory: ClassVar[timedelta] = timedelta(0)
     reason: str
 
     @abstractmethod
@@ -229,3 +232,32 @@ class Surface(ABC):
     def models(self) -> Sequence[Model]:
         """The models, unfitted, that one would usually train here."""
         return (Response(),)
+
+
+def check(surface: Surface) -> None:
+    """Raise `ValueError` for what no surface can be: settings of the wrong kind, nothing to try.
+
+    >>> class Odd(Surface):
+    ...     name, reward_range, window = "odd", (1.0, 0.0), timedelta(hours=1)
+    ...     eligible = policies = reward = lambda *_: None
+    >>> check(Odd())
+    Traceback (most recent call last):
+    ValueError: reward_range is (1.0, 0.0); give the least and the most that a position may earn
+    """
+    low, high = surface.reward_range
+    if not -inf < low < high < inf:
+        raise ValueError(
+            f"reward_range is {surface.reward_range}; give the least and the most that a position "
+            "may earn"
+        )
+    for name in ("window", "memory"):
+        if not isinstance(getattr(surface, name), timedelta):
+            raise ValueError(f"{name} is {getattr(surface, name)!r}; give a timedelta")
+    if not surface.window > timedelta(0) <= surface.memory:
+        raise ValueError("window must be longer than nothing, and memory no less")
+    if not (isinstance(surface.slots, int) and surface.slots >= 1):
+        raise ValueError(f"slots is {surface.slots!r}; give a whole number from 1")
+    if not surface.policies():
+        raise ValueError("policies() is empty; the first is the default")
+    if not surface.models():
+        raise ValueError("models() is empty; the default is (Response(),)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from datetime import timedelta
 from typing import ClassVar
 
 import numpy as np
@@ -116,6 +117,7 @@ class DailyCap(Mask):
     """
 
     name: ClassVar[str] = "daily_cap"
+    memory: ClassVar[timedelta] = timedelta(days=1)
 
     def __init__(self, most: int, free: Collection[str] = ()) -> None:
         self.most, self.free = most, frozenset(free)
