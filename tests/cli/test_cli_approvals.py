@@ -17,7 +17,13 @@ def judge(folder: Path, outcome) -> None:
     )
     with Service.open(folder) as service:
         Approvals(service.registry).record_verdict(
-            "titles", "titles@1", verdict, turn=1, anytime=True, by="ann"
+            "titles",
+            "titles@1",
+            verdict,
+            champion="titles@2",
+            turn=1,
+            anytime=True,
+            by="ann",
         )
 
 

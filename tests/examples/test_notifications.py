@@ -208,7 +208,7 @@ def test_another_process_learns_what_was_sent(service):
 
 def test_what_the_command_line_says_of_a_surface_without_held_out_views(service, capsys):
     assert run(["evaluate", "notifications", "--service", str(service.folder)]) != 0
-    assert "--candidate notifications@2" in capsys.readouterr().err
+    assert "next: matinee train notifications" in capsys.readouterr().err  # @2 is the champion
     assert run(["train", "nothing", "--service", str(service.folder)]) != 0
     assert "this service has notifications, titles" in capsys.readouterr().err
     words = ["train", "notifications", "--policy", "greedy", "--service", str(service.folder)]

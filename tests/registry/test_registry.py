@@ -181,6 +181,17 @@ def test_a_challenger_that_becomes_champion_leaves_its_place(registry, become):
     assert registry.alias("titles", "challenger") is None
 
 
+def test_a_version_that_does_not_exist_names_its_surface(registry):
+    register(registry)
+    register(registry, "artwork")
+    register(registry)
+    assert registry.surfaces() == ["artwork", "titles"]
+    with pytest.raises(
+        MatineeError, match=r"no version artwork@2\. Next: matinee versions artwork"
+    ):
+        registry.get("artwork@2")
+
+
 def test_the_generation_grows_with_every_change(registry, tmp_path):
     seen = [registry.generation()]
     with Store(tmp_path / "matinee.db") as store:

@@ -54,11 +54,10 @@ def register(registry, surface="titles"):
     )
 
 
-def judged(approvals, version, verdict=PASS, *, anytime=True):
+def judged(approvals, version, verdict=PASS, *, anytime=True, against="titles@1"):
     turn = approvals.turn("titles", version, anytime=anytime)
-    return approvals.record_verdict(
-        "titles", version, verdict, turn=turn, anytime=anytime, by="ann"
-    )
+    kinds = {"champion": against, "turn": turn, "anytime": anytime, "by": "ann"}
+    return approvals.record_verdict("titles", version, verdict, **kinds)
 
 
 def champion(registry):
@@ -190,10 +189,11 @@ def test_what_cannot_be_judged_or_approved(registry, approvals):
             act("titles", "artwork@1", "bob", "why")
     with pytest.raises(MatineeError, match="nothing to judge"):
         judged(approvals, "titles@1")
-    with pytest.raises(MatineeError, match="no champion"):
-        approvals.approve("artwork", "artwork@1", "bob", "")
-    with pytest.raises(MatineeError, match="no champion"):
-        approvals.turn("artwork", "artwork@1", anytime=True)
+    register(registry, "artwork")
+    with pytest.raises(MatineeError, match=r"no champion.*Next: matinee promote artwork@2"):
+        approvals.approve("artwork", "artwork@2", "bob", "")
+    with pytest.raises(MatineeError, match=r"no champion.*Next: matinee promote artwork@2"):
+        approvals.turn("artwork", "artwork@2", anytime=True)
 
 
 def test_insufficient_support_takes_no_turn_and_a_new_champion_begins_anew(approvals):
@@ -201,8 +201,8 @@ def test_insufficient_support_takes_no_turn_and_a_new_champion_begins_anew(appro
     assert judged(approvals, "titles@3").turn == 1
     assert judged(approvals, "titles@2").turn == 2
     approvals.approve("titles", "titles@3", "ann", "")
-    assert judged(approvals, "titles@2").turn == 1
-    assert judged(approvals, "titles@1").turn == 2
+    assert judged(approvals, "titles@2", against="titles@3").turn == 1
+    assert judged(approvals, "titles@1", against="titles@3").turn == 2
     approvals.override("titles", "titles@1", "ann", "back on the old log")
     assert judged(approvals, "titles@2").turn == 2
     assert judged(approvals, "titles@3").turn == 1
@@ -214,10 +214,24 @@ def test_turns_are_taken_once_and_looking_again_is_free_if_anytime_valid(approva
     assert judged(approvals, "titles@3", anytime=False).turn == 2
     assert judged(approvals, "titles@3", anytime=False).turn == 3
     assert judged(approvals, "titles@2").turn == 1
-    late = {"anytime": True, "by": "ann"}
+    late = {"champion": "titles@1", "anytime": True, "by": "ann"}
     for turn in (2, 4):
-        with pytest.raises(MatineeError, match="not judged in its turn"):
+        with pytest.raises(MatineeError, match="does not count: another judgement took its turn"):
             approvals.record_verdict("titles", "titles@2", PASS, turn=turn, **late)
+
+
+def test_a_pass_against_a_champion_that_is_none_any_more_is_not_recorded(registry, approvals):
+    """Both turns are the first: the turn alone would not tell."""
+    turn = approvals.turn("titles", "titles@3", anytime=True)
+    approvals.override("titles", "titles@2", "bob", "meanwhile")
+    assert approvals.turn("titles", "titles@3", anytime=True) == turn
+    kinds = {"champion": "titles@1", "turn": turn, "anytime": True, "by": "ann"}
+    with pytest.raises(MatineeError, match=r"titles@3 does not count: .*titles@1, and titles@2 is"):
+        approvals.record_verdict("titles", "titles@3", PASS, **kinds)
+    assert approvals.verdicts("titles") == []
+    assert registry.history("titles")[-1].action == "override"
+    with pytest.raises(MatineeError, match="was not judged against titles@2"):
+        approvals.approve("titles", "titles@3", "bob", "")
 
 
 def test_a_store_of_the_first_schema_keeps_its_history(tmp_path):

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from notes import champion, decided, version, written
 
 from matinee.desk import proof
 from matinee.errors import MatineeError
+from matinee.policies import EpsilonGreedy
 from matinee.registry import Approvals
 from matinee.service.judging import judge
+from matinee.service.outcomes import close_windows
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,7 @@ def test_a_page_holds_verdict_reasons_interval_and_plots(verdicts):
     assert "passes" in page
     assert "candidate less champion" in page
     assert page.count("<svg") == 4
+    assert "matinee approve titles@3" in page
     assert "Shows &amp; &lt;b&gt;" in page
     assert "Simulated service" in page
     assert "src=" not in page
@@ -77,6 +81,8 @@ def test_what_it_stands_on_is_told(verdicts):
     missing = verdicts["titles@1"].diagnostics.missing
     assert all(action in lacking["outside the log"] for action, _ in missing)
     assert any(missing[0][0] in step for step in verdicts["titles@1"].verdict.next_steps)
+    assert told["chance of error spent"] == "0.0304"
+    assert lacking["chance of error spent"] == "none"  # it took no turn
 
 
 def test_a_judgement_is_printed_with_what_is_judged_first(verdicts, capsys):
@@ -87,7 +93,7 @@ def test_a_judgement_is_printed_with_what_is_judged_first(verdicts, capsys):
     assert lines[2].startswith("champion, its own mean\t")
     assert any(line.startswith("effective decisions\t") for line in lines)
     assert "titles@3 against titles@2: passes" in printed.err
-    assert "next: let a person approve it" in printed.err
+    assert "next: let a person approve it: matinee approve titles@3" in printed.err
     proof.show_judgement(verdicts["titles@1"])
     printed = capsys.readouterr()
     assert "candidate less champion" not in printed.out
@@ -107,3 +113,22 @@ def test_there_must_be_a_champion_other_than_the_candidate(log_of_choices):
         judge(log_of_choices, "titles@2", by="ann")
     with pytest.raises(MatineeError, match="there is no version"):
         judge(log_of_choices, "titles@99", by="ann")
+
+
+def test_a_champion_that_changes_meanwhile_leaves_nothing_on_record(notes_service):
+    """Of either champion this is the first turn, and against the second nothing was judged."""
+    bold, mild = EpsilonGreedy(epsilon=0.9), EpsilonGreedy(epsilon=0.3)
+    written(notes_service, *decided(notes_service, champion(notes_service, bold), 3000))
+    close_windows(notes_service)
+    candidate, other = version(notes_service, "finale", mild), version(notes_service, "none", mild)
+    approvals = Approvals(notes_service.registry)
+
+    def meanwhile(_):
+        if notes_service.registry.alias("notes", "champion") != other:
+            approvals.override("notes", other.id, "bob", "meanwhile")
+
+    with pytest.raises(MatineeError, match=f"judged against notes@1, and {other.id} is the champ"):
+        judge(notes_service, candidate.id, by="ann", advance=meanwhile)
+    assert approvals.verdicts("notes") == []
+    with pytest.raises(MatineeError, match="cannot be approved"):
+        approvals.approve("notes", candidate.id, "bob", "")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +13,8 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from matinee import __version__
+from matinee.errors import MatineeError
+from matinee.service.folder import Service
 
 app = App(
     name="matinee",
@@ -37,6 +42,23 @@ ServiceFolder = Annotated[
     Parameter(name="--service", env_var="MATINEE_SERVICE", help="The service folder."),
 ]
 HERE = Path()
+_NO_WRITING = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
+
+
+@contextmanager
+def opening(folder: Path) -> Iterator[Service]:
+    """The service in a folder; `MatineeError` where SQLite may not write there."""
+    try:
+        with Service.open(folder) as service:
+            yield service
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in _NO_WRITING:  # the rest of its bits are details
+            raise
+        raise MatineeError(
+            f"the service in {folder.resolve()} cannot be written",
+            why=str(error),
+            next_step="see that you may write to the folder and to every file in it",
+        ) from error
 
 
 def whoever() -> str:

@@ -7,7 +7,7 @@ from shlex import quote
 
 import polars as pl
 
-from matinee.cli.app import HERE, ServiceFolder, app, examples
+from matinee.cli.app import HERE, ServiceFolder, app, examples, opening
 from matinee.console import confirm, progress, say, show, show_tallies, working
 from matinee.errors import MatineeError
 from matinee.lake.importers import Tally, load
@@ -46,7 +46,7 @@ def import_(source: str, /, *, service: ServiceFolder = HERE) -> None:
     source
         A folder, or NAME where matinee.toml has an [import.NAME].
     """
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         importer = opened.importer(source)
         with working("Counting rows"):
             total = importer.total()
@@ -77,7 +77,7 @@ def quarantine(*, reason: str = "", limit: int = 20, service: ServiceFolder = HE
     limit
         How many rows to list at most; 0 lists all.
     """
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         refused = opened.lake.quarantine()
     kept = refused.filter(pl.col("reason").str.contains(reason, literal=True))
     listed = kept.head(limit) if limit > 0 else kept
@@ -100,7 +100,7 @@ def forget(member: str, /, *, yes: bool = False, service: ServiceFolder = HERE) 
     yes
         Do not ask.
     """
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         question = f"Remove member {member!r} from every table of {opened.folder}?"
         if not (yes or confirm(question, "--yes")):
             say("Nothing was removed.")
@@ -123,7 +123,7 @@ def tables(table: str = "", /, *, service: ServiceFolder = HERE) -> None:
     if table:
         show(("column", "type", "required", "meaning"), _columns(table))
         return
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         summary = opened.lake.summary().with_columns(pl.col("first", "last").dt.date())
         show(summary.columns, summary.iter_rows())
         say("next: matinee tables TABLE shows its columns and units")
@@ -156,7 +156,7 @@ def repair(*, service: ServiceFolder = HERE) -> None:
     What knows a row: the other files of its bucket, the files that compaction replaced, and the
     inbox, which keeps rows for `lake.keep_sealed`. What is lost is said and listed by quarantine.
     """
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         rebuilt = opened.lake.repair()
         if not rebuilt:
             say("Every file is whole.")

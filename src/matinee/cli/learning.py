@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from matinee.cli.app import HERE, ServiceFolder, app, examples, whoever
+from matinee.cli.app import HERE, ServiceFolder, app, examples, opening, whoever
 from matinee.console import progress, say, show, show_report, working
 from matinee.desk import proof
 from matinee.errors import MatineeError
@@ -49,7 +49,7 @@ def train(
     as_of
         Learn only from what was known at this time (UTC unless it says otherwise).
     """
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         with working("Training"):
             trained = training.train(
                 opened,
@@ -111,7 +111,7 @@ def evaluate(
     seed
         Of the bootstrap.
     """
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         if candidate is not None:
             _judge(opened, surface, candidate)
             return
@@ -119,7 +119,7 @@ def evaluate(
             raise MatineeError(
                 f"{surface} is evaluated on its log alone",
                 why="only titles has held-out views to rank",
-                next_step=f"matinee evaluate {surface} --candidate {surface}@2",
+                next_step=_candidate(opened, surface),
             )
         with working("Evaluating"):
             report = training.evaluate(
@@ -137,10 +137,14 @@ def evaluate(
 @app.command(help_epilogue=examples("versions titles"))
 def versions(surface: SurfaceName = Titles.name, /, *, service: ServiceFolder = HERE) -> None:
     """List the versions of a surface with their lineage, and who did what with them."""
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         if not (known := opened.registry.versions(surface)):
+            having = opened.registry.surfaces()
+            steps = [f"matinee train {surface}", *(f"matinee versions {one}" for one in having)]
             raise MatineeError(
-                f"{surface} has no versions yet", next_step=f"matinee train {surface}"
+                f"{surface} has no versions yet",
+                why=f"there are versions of {', '.join(having)}" if having else "",
+                next_step=", or ".join(steps),
             )
         _list(opened, known)
         show(
@@ -171,7 +175,7 @@ def promote(
     by
         Who; the user name by default.
     """
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         surface, _ = parse_version(version)
         opened.registry.promote(surface, version, by or whoever(), reason)
         say(f"{version} is the champion of {surface}")
@@ -196,11 +200,11 @@ def approve(
     by
         Who; the user name by default.
     """
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         surface, _ = parse_version(version)
         Approvals(opened.registry).approve(surface, version, by or whoever(), reason)
         say(f"{version} is the champion of {surface}")
-        say("next: matinee serve, or matinee roll-back to undo")
+        say(f"next: matinee serve, or matinee roll-back {surface} to undo")
 
 
 @app.command(help_epilogue=examples("override titles@3 --reason 'the log cannot judge it'"))
@@ -220,11 +224,11 @@ def override(
     by
         Who; the user name by default.
     """
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         surface, _ = parse_version(version)
         Approvals(opened.registry).override(surface, version, by or whoever(), reason)
         say(f"{version} is the champion of {surface}, by override")
-        say("next: matinee serve, or matinee roll-back to undo")
+        say(f"next: matinee serve, or matinee roll-back {surface} to undo")
 
 
 @app.command(name="roll-back", help_epilogue=examples("roll-back titles --reason 'fewer plays'"))
@@ -245,7 +249,7 @@ def roll_back(
     by
         Who; the user name by default.
     """
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         version = opened.registry.roll_back(surface, by or whoever(), reason)
         say(f"{version.id} is the champion of {surface} again")
 
@@ -259,6 +263,14 @@ def _judge(service: Service, surface: str, candidate: str) -> None:
         found = judging.judge(service, candidate, by=whoever(), advance=advance)
     proof.show_judgement(found)
     say(f"the page with plots: {proof.save(found, service)}")
+
+
+def _candidate(service: Service, surface: str) -> str:
+    """What to type to judge the latest version, or to have one that is not the champion."""
+    known = service.registry.versions(surface)
+    if not known or known[-1] == service.registry.alias(surface, "champion"):
+        return f"matinee train {surface}"
+    return f"matinee evaluate {surface} --candidate {known[-1].id}"
 
 
 def _list(service: Service, listed: list[Version]) -> None:

@@ -17,7 +17,7 @@ from cyclopts import Parameter
 
 from matinee import demo as demonstration
 from matinee.api import server
-from matinee.cli.app import HERE, ServiceFolder, app, examples
+from matinee.cli.app import HERE, ServiceFolder, app, examples, opening
 from matinee.console import say, show
 from matinee.service.folder import Service
 from matinee.service.jobs import Worker
@@ -55,7 +55,7 @@ def serve(
     _log_to_stderr()
     if while_stdin_is_open:
         _at_end_of_stdin(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         tokens = [token for token in os.environ.get("MATINEE_TOKEN", "").split(",") if token]
         if fd is not None:
             server.run(opened, socket.socket(fileno=fd), tokens)
@@ -97,7 +97,7 @@ def work(
     """
     _log_to_stderr()
     stop = threading.Event()
-    with Service.open(service) as opened:
+    with opening(service) as opened:
         worker = Worker(opened)
         if once:
             show(("job", "did"), worker.run_once().items())

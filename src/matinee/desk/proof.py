@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import resources
 from math import isnan
@@ -74,22 +75,29 @@ def show_judgement(judgement: Judgement) -> None:
 
 def facts(judgement: Judgement) -> list[tuple[str, str]]:
     """What the verdict stands on, as pairs of a name and a value in words."""
-    verdict, found, seen = judgement.verdict, judgement.weighings, judgement.diagnostics
+    verdict, found = judgement.verdict, judgement.weighings
     return [
         ("decisions judged on", f"{verdict.decisions:,}"),
-        ("effective decisions", f"{verdict.effective:,.0f}"),
-        ("largest weight", f"{seen.support.largest:,.4g}"),
-        ("outside the log", _outside(judgement)),
-        ("propensities", _calibration(judgement)),
-        ("mean weight by day", f"{len(seen.days)} checked, {len(seen.drifted)} not at 1"),
-        ("rewards", _closed(judgement)),
+        *(_weighed(judgement) if verdict.decisions else ()),
         ("still open", f"{found.waiting:,} decisions, their attribution window is not over"),
         ("without a reward", f"{found.unwritten:,} decisions, though their window is over"),
         ("made by others", f"{found.foreign:,} decisions, left out"),
         ("history no longer the same", f"{found.unlike:,} decisions, left out"),
-        ("chance of error spent", f"{verdict.alpha:.4f}"),
-        *((name, _measure(name, value)) for name, value in judgement.measured.items()),
+        ("chance of error spent", f"{verdict.alpha:.4f}" if verdict.estimate else "none"),
     ]
+
+
+def _weighed(judgement: Judgement) -> Iterator[tuple[str, str]]:
+    """What there is to say of decisions where there are any."""
+    verdict, seen = judgement.verdict, judgement.diagnostics
+    yield "effective decisions", f"{verdict.effective:,.0f}"
+    yield "largest weight", f"{seen.support.largest:,.4g}"
+    yield "outside the log", _outside(judgement)
+    yield "propensities", _calibration(judgement)
+    yield "mean weight by day", f"{len(seen.days)} checked, {len(seen.drifted)} not at 1"
+    yield "rewards", _closed(judgement)
+    for name, value in judgement.measured.items():
+        yield name, _measure(name, value)
 
 
 def figures(judgement: Judgement) -> list[tuple[str, str]]:
@@ -162,8 +170,6 @@ def _calibration(judgement: Judgement) -> str:
 
 def _closed(judgement: Judgement) -> str:
     found = judgement.diagnostics.closed
-    if found.last is None:
-        return "none"
     last = f"{found.last:%Y-%m-%d %H:%M} UTC"
     return f"all closed, the last at {last}" if found.all else f"{found.open:,} open, until {last}"
 

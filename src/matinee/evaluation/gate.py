@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 from typing import Literal
 
 from matinee.evaluation.evidence import (
@@ -89,17 +89,24 @@ def judge(evidence: Evidence, rules: Rules | None = None) -> Verdict:
         f"the candidate is better: the lower bound of the difference is "
         f"{evidence.difference.low:.4g}, above the margin of {rules.margin:.4g}"
     )
-    return _verdict(evidence, "passes", [(reason, "let a person approve it: matinee approve")])
+    step = f"let a person approve it: matinee approve {evidence.candidate}"
+    return _verdict(evidence, "passes", [(reason, step)])
 
 
 def needed(decisions: int, width: float, target: float) -> int:
     """An estimate of how many decisions narrow an interval from `width` to `target`.
 
     Widths fall with the square root of their number, roughly: n (width / target)^2.
+    `ValueError` unless `decisions` and `width` are 0 or above, `target` is above 0, and all finite.
 
     >>> needed(1000, 0.2, 0.1)
     4000
     """
+    if not (0 <= decisions < inf and 0 <= width < inf and 0 < target < inf):
+        raise ValueError(
+            f"{decisions} decisions cannot narrow an interval from {width} to {target}: "
+            "the first two must be 0 or above and the last above 0, and all finite"
+        )
     return ceil(decisions * (width / target) ** 2)
 
 

@@ -56,36 +56,43 @@ class Approvals:
         `anytime` valid.
         """
         number = self._registry.number(surface, candidate)
-        return self._turn(surface, number, self._champion(surface), anytime=anytime)
+        return self._turn(surface, number, self._champion(surface, number), anytime=anytime)
 
     def record_verdict(
-        self, surface: str, candidate: str, verdict: Verdict, *, turn: int, anytime: bool, by: str
+        self,
+        surface: str,
+        candidate: str,
+        verdict: Verdict,
+        *,
+        champion: str,
+        turn: int,
+        anytime: bool,
+        by: str,
     ) -> Judged:
-        """Put a verdict against the present champion on record.
+        """Put a verdict against `champion`, such as titles@2, on record.
 
-        Raises `MatineeError` where another judgement took the `turn` meanwhile: its share of the
-        budget would be spent twice.
+        Raises `MatineeError` where that is not the champion now, or another judgement took the
+        `turn` meanwhile: its share of the budget would be spent twice.
         """
         number = self._registry.number(surface, candidate)
         kept = asdict(verdict)
         outcome, alpha, reasons = (kept.pop(name) for name in ("outcome", "alpha", "reasons"))
         described = (_json(kept), _json(reasons))
         with self._store.transaction() as connection:
-            champion = self._champion(surface)
-            if number == champion:
+            old = self._champion(surface, number)
+            if number == old:
                 raise MatineeError(f"{candidate} is the champion: there is nothing to judge")
-            if turn != self._turn(surface, number, champion, anytime=anytime):
-                raise MatineeError(
-                    f"{candidate} was not judged in its turn",
-                    why="another judgement was recorded meanwhile",
-                    next_step=f"matinee evaluate {surface} --candidate {candidate}",
-                )
+            if champion != f"{surface}@{old}":
+                why = f"it was judged against {champion}, and {surface}@{old} is the champion now"
+                raise _void(surface, candidate, why)
+            if turn != self._turn(surface, number, old, anytime=anytime):
+                raise _void(surface, candidate, "another judgement took its turn meanwhile")
             line = remember(
-                connection, surface, by=by, action="judge", old=champion, new=number, reason=outcome
+                connection, surface, by=by, action="judge", old=old, new=number, reason=outcome
             )
             connection.execute(
                 "INSERT INTO registry_verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (line, surface, number, champion, now(), by, turn, outcome, alpha, *described),
+                (line, surface, number, old, now(), by, turn, outcome, alpha, *described),
             )
         (row,) = self._store.rows("SELECT * FROM registry_verdicts WHERE id = ?", (line,))
         return _judged(row)
@@ -107,7 +114,7 @@ class Approvals:
         """
         number = self._registry.number(surface, version)
         with self._store.transaction() as connection:
-            champion = self._champion(surface)
+            champion = self._champion(surface, number)
             if champion != number:
                 self._check_passed(surface, number, champion)
             crown(
@@ -133,12 +140,12 @@ class Approvals:
             old = alias_of(self._store, surface, "champion")
             crown(connection, surface, by=by, action="override", old=old, new=number, reason=reason)
 
-    def _champion(self, surface: str) -> int:
+    def _champion(self, surface: str, number: int) -> int:
         champion = alias_of(self._store, surface, "champion")
         if champion is None:
             raise MatineeError(
                 f"{surface} has no champion to be judged against",
-                next_step=f"matinee promote {surface}@1",
+                next_step=f"matinee promote {surface}@{number}",
             )
         return champion
 
@@ -175,6 +182,14 @@ class Approvals:
             why=why,
             next_step=f"matinee evaluate {surface} --candidate {version}",
         )
+
+
+def _void(surface: str, candidate: str, why: str) -> MatineeError:
+    return MatineeError(
+        f"the verdict on {candidate} does not count",
+        why=why,
+        next_step=f"matinee evaluate {surface} --candidate {candidate}",
+    )
 
 
 def _judged(row: sqlite3.Row) -> Judged:

@@ -94,7 +94,9 @@ class Registry:
             "SELECT * FROM registry_versions WHERE surface = ? AND number = ?", (surface, number)
         )
         if not found:
-            raise MatineeError(f"there is no version {version}", next_step="matinee versions")
+            raise MatineeError(
+                f"there is no version {version}", next_step=f"matinee versions {surface}"
+            )
         return _version(found[0])
 
     def versions(self, surface: str) -> list[Version]:
@@ -105,6 +107,11 @@ class Registry:
                 "SELECT * FROM registry_versions WHERE surface = ? ORDER BY number", (surface,)
             )
         ]
+
+    def surfaces(self) -> list[str]:
+        """The surfaces that have versions, by the alphabet."""
+        rows = self.store.rows("SELECT DISTINCT surface FROM registry_versions ORDER BY surface")
+        return [row["surface"] for row in rows]
 
     def alias(self, surface: str, alias: Alias) -> Version | None:
         """The champion or the challenger of a surface, `None` while there is none."""

@@ -18,8 +18,9 @@ def measured(
     comparison: OfSlates | OfChoices, candidate: Weighed, champion: Weighed, alpha: float
 ) -> dict[str, float]:
     """Each guardrail's measurement; NaN where the candidate was asked for nothing."""
+    titles = len(champion.chosen)
     return {
-        COVERAGE: len(candidate.chosen) / max(len(champion.chosen), 1) - 1,
+        COVERAGE: len(candidate.chosen) / titles - 1 if titles else nan,
         WORST: _worst(comparison, candidate.country, alpha),
         LATENCY: float(np.quantile(candidate.latency, 0.99)) if len(candidate.latency) else nan,
         FRESH: _fresh(candidate) / _fresh(champion) - 1 if champion.fresh else 0.0,

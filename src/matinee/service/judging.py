@@ -17,7 +17,6 @@ from matinee.evaluation.off_policy.calibration import Calibrated
 from matinee.evaluation.off_policy.closed import Closed, closed
 from matinee.evaluation.off_policy.drift import Day, Drift
 from matinee.evaluation.off_policy.weights import Support
-from matinee.lake.records import micros
 from matinee.registry import Approvals, Version
 from matinee.service.comparing import OfChoices, OfSlates, compare
 from matinee.service.folder import Service
@@ -35,8 +34,7 @@ class Diagnostics:
     """What is looked at before any number is: see `Support`, `Calibrated`, `Day` and `Closed`.
 
     `missing` are the actions that the candidate would choose most often of those that the log could
-    not show, with their shares of what it would choose; `whole`, `varied` and `later` are as in
-    `Evidence`.
+    not show, with their shares of what it would choose; `whole` and `varied` are as in `Evidence`.
     """
 
     support: Support
@@ -46,7 +44,6 @@ class Diagnostics:
     missing: tuple[tuple[str, float], ...]
     whole: bool
     varied: bool
-    later: bool
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -54,9 +51,9 @@ class Diagnostics:
         return tuple(day.day for day in self.days if day.wrong)
 
     def evidence(
-        self, difference: Interval, alpha: float, measures: Mapping[str, float]
+        self, difference: Interval, alpha: float, measures: Mapping[str, float], candidate: str
     ) -> Evidence:
-        """What the gate is told, with the difference and what guardrails measure."""
+        """What the gate is told, with the difference and what guardrails measure of a candidate."""
         support = self.support
         return Evidence(
             difference=difference,
@@ -65,13 +62,15 @@ class Diagnostics:
             effective=support.effective,
             outside=support.outside if support.decisions else 1.0,
             calibrated=self.calibrated.calibrated,
+            # Outcomes are written when their windows are over: all closed but for an earlier `now`.
             closed=self.closed.all,
-            later=self.later,
+            later=True,  # `weigh` reads no decision that is not later than both versions' data
             guardrails=measures,
             whole=self.whole,
             varied=self.varied,
             drifted=self.drifted,
             missing=self.missing,
+            candidate=candidate,
         )
 
 
@@ -110,13 +109,13 @@ def judge(
 
     Of these only the champion's own count: there its ratios are exactly 1, and the difference is
     paired. The verdict goes on record, and its chance of error is taken from the one budget of
-    the champion's log. Raises `MatineeError` where there is no champion, the candidate is it, or
-    the log holds what cannot be.
+    the champion's log. Raises `MatineeError` where there is no champion, the candidate is it,
+    another becomes it meanwhile, or the log holds what cannot be.
     """
     now = now or datetime.now(UTC)
     version = service.registry.get(candidate)
     champion = _champion(service, version)
-    surface, approvals = service.surfaces[version.surface], Approvals(service.registry)
+    surface, approvals = service.surface(version.surface), Approvals(service.registry)
     turn = approvals.turn(surface.name, version.id, anytime=True)
     rules = rules or Rules()
     alpha = spent(1 - rules.level, turn)
@@ -126,15 +125,23 @@ def judge(
     ours, theirs = weighings.weighed[version.id], weighings.weighed[champion.id]
     comparison = compare(ours, theirs, surface.reward_range)
     closing = closed(ours.at, window=surface.window, grace=GRACE, now=now)
-    found = _diagnosed(weighings, ours, comparison.support(), closing, since)
+    found = _diagnosed(weighings, ours, comparison.support(), closing)
     looks = tuple(comparison.looks(alpha))
     measures = measured(comparison, ours, theirs, alpha)
     if not weighings.renewed:
         measures = _without(measures, FRESH)
         kept = tuple(one for one in rules.guardrails if one.name != FRESH)
         rules = replace(rules, guardrails=kept)
-    verdict = judged(found.evidence(looks[-1][1], alpha, measures), rules)
-    approvals.record_verdict(surface.name, version.id, verdict, turn=turn, anytime=True, by=by)
+    verdict = judged(found.evidence(looks[-1][1], alpha, measures, version.id), rules)
+    approvals.record_verdict(
+        surface.name,
+        version.id,
+        verdict,
+        champion=champion.id,
+        turn=turn,
+        anytime=True,
+        by=by,
+    )
     supported = verdict.estimate is not None
     return Judgement(
         surface.name,
@@ -165,11 +172,7 @@ def _champion(service: Service, version: Version) -> Version:
 
 
 def _diagnosed(
-    weighings: Weighings,
-    weighed: Weighed,
-    support: Support,
-    closing: Closed,
-    since: datetime,
+    weighings: Weighings, weighed: Weighed, support: Support, closing: Closed
 ) -> Diagnostics:
     """What a version's weights, the log's propensities and its rewards come to."""
     rewards = weighed.slates.reward[weighed.slates.shown]
@@ -181,7 +184,6 @@ def _diagnosed(
         _missing(weighed),
         whole=not weighings.gaps,
         varied=len(weighed.at) < 2 or bool(np.ptp(rewards)),
-        later=bool((weighed.at > micros(since)).all()),
     )
 
 
