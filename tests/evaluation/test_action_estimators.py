@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -421,6 +422,10 @@ class TestMips:
             ([3], [1, 1, 2], "action must be in 0..2"),
             ([-1], [1, 1, 2], "row 0"),
             ([0], [1, 1], "target has shape"),
+            ([0, 0], [1, 1, 2], r"action has shape \(2,\); give \(1,\)"),
+            ([0.5], [1, 1, 2], "action must be a whole number"),
+            ([0], [[1, 1, 2]], "embedding has shape"),
+            ([0], [1, 1.5, 2], r"embedding must be a whole number .*; row 1 has 1\.5"),
         ],
     )
     def test_what_does_not_fit_is_refused(
@@ -428,6 +433,22 @@ class TestMips:
     ) -> None:
         with pytest.raises(ValueError, match=match):
             marginal_batch([1.0], action, embedding, [[0.5, 0.25, 0.25]], [[0.5, 0.25, 0.25]])
+
+    @pytest.mark.parametrize(
+        ("change", "match"),
+        [
+            ({"target": TARGET[:1]}, r"target has shape \(1, 3\); give \(2, 3\)"),
+            ({"logging": LOGGING[:1]}, r"logging has shape \(1, 3\); give \(2, 3\)"),
+            ({"q": WRONG[:1]}, r"q has shape \(1, 3\); give \(2, 3\)"),
+            ({"q": [[1.0]]}, r"q has shape \(1, 1\); give \(2, 3\)"),
+            ({"target": [[0.5, 0.5, 0.8], TARGET[1]]}, r"sum of target must be 1; row 0 has 1\.8"),
+            ({"logging": [LOGGING[0], [0.1, 0.1, 0.1]]}, "sum of logging must be 1; row 1"),
+        ],
+    )
+    def test_tables_that_mislead_are_refused(self, change: dict[str, Any], match: str) -> None:
+        tables = {"target": TARGET, "logging": LOGGING, "q": WRONG, **change}
+        with pytest.raises(ValueError, match=match):
+            marginal_batch([1.0, 0.0], [0, 2], [1, 1, 2], **tables)
 
 
 class TestLoggers:

@@ -1,5 +1,7 @@
 """The bootstrap is the plain one in distribution, and knows what hangs together."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from scipy.stats import binom, ks_2samp, kstest, poisson
 from matinee.evaluation.intervals import bootstrap, normal
 from matinee.evaluation.intervals.bootstrap import resampled_means
 from matinee.evaluation.intervals.poisson_counts import poisson_tables
-from matinee.evaluation.off_policy import IPS, SNIPS, Batch
+from matinee.evaluation.off_policy import IPS, SNIPS, Batch, Slates
 
 
 @pytest.mark.parametrize("size", [3, 255, 256, 257, 700, 1024])
@@ -149,6 +151,40 @@ def test_hard_cases() -> None:
     assert np.isnan([never.value, never.low, never.high]).all()
     with pytest.raises(ValueError, match="alpha"):
         bootstrap(IPS(), log(5, 0), alpha=2)
+
+
+@pytest.mark.parametrize("resamples", [0, 1, -5, 2.5, "1000", None])
+def test_resamples_are_two_or_more(resamples: Any) -> None:
+    with pytest.raises(ValueError, match="resamples must be a whole number of at least 2"):
+        bootstrap(IPS(), log(5, 0), resamples=resamples)
+
+
+def test_slates_are_no_batch() -> None:
+    slates = Slates.of([[1.0]], [[0.5]], [[0.5]])
+    with pytest.raises(TypeError, match="give a Batch"):
+        bootstrap(IPS(), slates)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("members", [None, 40])
+def test_rounding_carries_no_end_beyond_the_terms(members: int | None) -> None:
+    """Few rewards, none below 0: many resamples have none, and a mean of exactly 0."""
+    rng = np.random.default_rng(3)
+    cluster = np.arange(401) if members is None else np.sort(rng.integers(members, size=401))
+    for place in range(0, 401, 50):
+        reward = np.where(np.arange(401) == place, 1.0, 0.0)
+        log = Batch.of(reward, np.full(401, 0.5), rng.uniform(0.1, 0.4, 401), cluster=cluster)
+        interval = bootstrap(IPS(), log, resamples=200, seed=place)
+        assert interval.low == 0.0
+        assert 0.0 < interval.high < 0.1
+
+
+def test_huge_weights_give_no_warning_and_no_number_that_is_none() -> None:
+    rare = Batch.of([1.0, 1.0, 0.0], [1e-300, 0.5, 0.5], [1.0, 0.5, 0.5])
+    interval = bootstrap(IPS(), rare, resamples=50)
+    assert 0.0 <= interval.low <= interval.value <= interval.high < np.inf
+    beyond = Batch.of([1e100, 1.0], [1e-300, 0.5], [1.0, 0.5])
+    none = bootstrap(IPS(), beyond, resamples=50)
+    assert np.isnan([none.low, none.high]).all()
 
 
 @pytest.mark.slow

@@ -156,6 +156,8 @@ def test_too_few_choices_are_no_verdict():
         ([0], [0.0], None, "propensity"),
         ([0], [np.nan], None, "propensity"),
         ([0], [1.5], None, "propensity"),
+        ([0.5], [0.5], None, "action must be a whole number"),
+        ([0, 1], [0.5], None, "action has shape"),
     ],
 )
 def test_what_cannot_be_is_refused(action, propensity, possible, what):

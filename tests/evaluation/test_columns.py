@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from matinee.evaluation.off_policy import Batch, Sequences, Slates
-from matinee.evaluation.off_policy.columns import clusters, filled, require
+from matinee.evaluation.off_policy.columns import clusters, filled, integers, require
 
 
 def whole(*shape: int) -> dict[str, np.ndarray]:
@@ -31,6 +31,30 @@ def test_clusters_are_one_for_each_row(kind):
     assert kind.of(**WHOLE[kind], cluster=[7, 7, 9]).cluster.tolist() == [7, 7, 9]
     with pytest.raises(ValueError, match=r"cluster has shape \(2,\); give \(3,\)"):
         kind.of(**WHOLE[kind], cluster=[7, 7])
+
+
+@every
+@pytest.mark.parametrize(
+    ("cluster", "told"),
+    [
+        ([7, 0.2, 0.9], r"cluster must be a whole number .*; row 1 has 0\.2"),
+        ([7, 8, np.nan], "cluster must be a whole number .*; row 2 has nan"),
+        ([7, 8, np.inf], "cluster must be a whole number .*; row 2 has inf"),
+        ([1e17, 7, 8], r"cluster must be a whole number .*; row 0 has 1e\+17"),
+        (["a", "b", "c"], "cluster must be whole numbers"),
+        ([7, None, 8], "cluster must be whole numbers"),
+    ],
+)
+def test_clusters_are_whole_numbers(kind, cluster, told):
+    with pytest.raises(ValueError, match=told):
+        kind.of(**WHOLE[kind], cluster=cluster)
+
+
+def test_whole_numbers_of_any_type_are_taken():
+    for values in ([7.0, 8.0], np.array([7, 8], np.uint8), np.array([7, 8], np.float16)):
+        assert integers("cluster", values, (2,)).tolist() == [7, 8]
+    hashes = np.array([2**64 - 1, 2**63], np.uint64)
+    assert len(set(integers("cluster", hashes, (2,)).tolist())) == 2
 
 
 @every
@@ -63,9 +87,19 @@ def test_rewards_of_other_dimensions_are_refused(kind):
             kind.of(reward, [0.5], [0.5])
 
 
-def test_what_rounding_carries_above_one_is_a_probability_still():
-    batch = Batch.of([0.0], [0.5], [1 + 1e-12])
-    assert batch.target[0] > 1
+@every
+@pytest.mark.parametrize("field", ["propensity", "target"])
+def test_what_rounding_carries_above_one_is_a_probability_still(kind, field):
+    whole = WHOLE[kind]
+    above = kind.of(**{**whole, field: whole[field] + 1e-12})
+    assert (getattr(above, field) > 1).all()
+    with pytest.raises(ValueError, match=f"{field}.* must be in"):
+        kind.of(**{**whole, field: whole[field] + 1e-8})
+
+
+def test_marginals_may_be_above_one_by_rounding_too():
+    whole, above = WHOLE[Slates], np.full((3, 2), 1 + 1e-12)
+    assert (Slates.of(**whole, marginal=above, marginal_target=above).marginal_ratio == 1).all()
 
 
 def test_the_first_bad_cell_is_named():

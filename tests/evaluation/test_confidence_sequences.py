@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from matinee.evaluation.intervals import (
     ConfidenceSequence,
     PairedDifference,
     RunningMean,
+    SlateDifference,
     normal,
     unpaired_difference,
 )
@@ -315,6 +317,22 @@ def test_what_does_not_fit_is_refused() -> None:
         Betting(reward_range=(1.0, 1.0))
     with pytest.raises(ValueError, match="bound must be"):
         PairedDifference(bound=0.5)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, PairedDifference, SlateDifference])
+@pytest.mark.parametrize("side", ["Lower", "", None])
+def test_a_side_that_is_none_is_refused(kind: Any, side: Any) -> None:
+    with pytest.raises(ValueError, match='side must be "both", "lower" or "upper", got'):
+        kind(side=side)
+    with pytest.raises(ValueError, match="side must be"):
+        unpaired_difference(RunningMean(), RunningMean(), side=side)
+
+
+@pytest.mark.parametrize("rho", [0.0, -1.0, np.inf, np.nan])
+def test_rho_is_finite_and_above_zero(rho: float) -> None:
+    for kind in (RunningMean, PairedDifference, SlateDifference):
+        with pytest.raises(ValueError, match="rho must be finite and above 0"):
+            kind(rho=rho)
 
 
 def test_differences_are_of_the_same_decisions_and_a_bounded_champion() -> None:

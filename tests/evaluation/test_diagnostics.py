@@ -28,6 +28,8 @@ def test_decisions_of_one_member_are_no_independent_weights():
     together = Weights.none().add([0.0, 0.0, 2.0, 2.0], cluster=[1, 1, 2, 2]).result()
     assert together.error > alone.error
     assert together.effective == alone.effective
+    with pytest.raises(ValueError, match="cluster must be a whole number"):
+        Weights.none().add([0.0, 2.0], cluster=[0.2, 0.9])
 
 
 def test_no_decisions_and_no_weight_are_worth_nothing():

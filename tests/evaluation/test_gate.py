@@ -40,7 +40,9 @@ def test_a_candidate_that_is_better_passes_and_waits_for_a_person():
     assert verdict.outcome == "passes"
     assert verdict.estimate == GOOD.difference
     assert "0.01" in verdict.reasons[0]
-    assert "matinee approve" in verdict.next_steps[0]
+    assert verdict.next_steps == ("let a person approve it: matinee approve VERSION",)
+    named = judge(replace(GOOD, candidate="titles@3"), RULES)
+    assert named.next_steps == ("let a person approve it: matinee approve titles@3",)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_a_candidate_that_is_better_passes_and_waits_for_a_person():
         ({"effective": 950.0}, "worth 950 effective ones", "log about 474 decisions more"),
         ({"effective": 100.0}, "worth 100 effective ones", "10% of its decisions drawn from"),
         ({"outside": 0.12, "missing": (("heat", 0.08),)}, "12.0%", "heat (8.0%)"),
-        ({"decisions": 0, "outside": 1.0}, "there is no decision", "let the champion decide"),
+        ({"decisions": 0, "effective": 0.0}, "there is no decision", "let the champion decide"),
         ({"whole": False}, "no reward though later ones have", "matinee work"),
         ({"varied": False}, "every reward in the log is the same", "id of the decision"),
         ({"drifted": ("mon", "tue")}, "not 1 on mon, tue", "judge on other days"),
@@ -137,6 +139,55 @@ def test_an_interval_at_another_level_is_not_judged():
         judge(replace(GOOD, alpha=0.1), RULES)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"alpha": 0.0}, "alpha must be above 0 and below 1, got 0.0"),
+        ({"alpha": -0.01}, "alpha must be above 0 and below 1, got -0.01"),
+        ({"alpha": nan}, "alpha must be above 0"),
+        ({"decisions": -1}, "decisions must be 0 or above, got -1"),
+        ({"decisions": 10}, r"effective must be in \[0, 10\], got 4000.0"),
+        ({"effective": inf}, "effective must be in"),
+        ({"effective": -1.0}, "effective must be in"),
+        ({"outside": 1.1}, r"outside must be in \[0, 1\], got 1.1"),
+        ({"outside": -0.1}, "outside must be in"),
+    ],
+)
+def test_evidence_that_no_log_could_give_is_refused(change, told):
+    with pytest.raises(ValueError, match=told):
+        replace(GOOD, **change)
+
+
+def test_evidence_that_is_off_by_the_rounding_of_sums_is_taken():
+    rounded = replace(GOOD, decisions=4000, effective=np.nextafter(4000.0, 1e9), outside=-1e-17)
+    assert judge(rounded, RULES).outcome == "passes"
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ({"level": 95}, "level must be above 0 and below 1, such as 0.95, got 95"),
+        ({"level": 0.0}, "level must be above 0"),
+        ({"level": nan}, "level must be above 0"),
+        ({"margin": nan}, "margin must be finite, got nan"),
+        ({"margin": -inf}, "margin must be finite, got -inf"),
+        ({"least_effective": nan}, "least_effective must be 0 or above"),
+        ({"least_effective": -1.0}, "least_effective must be 0 or above"),
+        ({"most_outside": 1.5}, r"most_outside must be in \[0, 1\], got 1.5"),
+        ({"most_outside": nan}, "most_outside must be in"),
+    ],
+)
+def test_rules_that_ask_for_what_cannot_be_are_refused(rule, told):
+    with pytest.raises(ValueError, match=told):
+        Rules(**rule)
+
+
+@pytest.mark.parametrize("bounds", [{"least": nan}, {"most": nan}, {"least": 2.0, "most": 1.0}])
+def test_a_guardrail_has_a_floor_below_its_ceiling(bounds):
+    with pytest.raises(ValueError, match="the floor of p99 must be at most its ceiling"):
+        Guardrail("p99", **bounds)
+
+
 @given(
     st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6),
     st.lists(st.floats(0.0, 1.0), min_size=2, max_size=6),
@@ -169,6 +220,14 @@ def test_a_verdict_is_plain_json():
 def test_widths_fall_with_the_square_root():
     assert needed(100, 0.3, 0.1) == 900
     assert needed(100, 0.1, 0.1) == 100
+
+
+@pytest.mark.parametrize(
+    "arguments", [(1000, 0.2, 0.0), (1000, 0.2, -0.1), (1000, nan, 0.1), (-1, 0.2, 0.1)]
+)
+def test_what_no_number_of_decisions_does_is_refused(arguments):
+    with pytest.raises(ValueError, match="cannot narrow an interval"):
+        needed(*arguments)
 
 
 def test_all_turns_together_spend_the_budget_and_no_more():

@@ -54,6 +54,13 @@ def test_clusters_are_the_units() -> None:
     assert by_cluster == empirical_bernstein([2 / 3, 0.5, 0.5], 0.0, 1.0)
 
 
+def test_clusters_are_whole_and_one_for_each_term() -> None:
+    with pytest.raises(ValueError, match=r"cluster must be a whole number .*; row 0 has 0\.2"):
+        empirical_bernstein([0.0, 1.0], 0.0, 1.0, cluster=[0.2, 0.9])
+    with pytest.raises(ValueError, match=r"cluster has shape \(1,\); give \(2,\)"):
+        empirical_bernstein([0.0, 1.0], 0.0, 1.0, cluster=[1])
+
+
 def test_terms_outside_the_range_are_refused() -> None:
     with pytest.raises(ValueError, match=r"terms must be in \[0.0, 1.0\]; row 1 has 2.0"):
         empirical_bernstein([0.0, 2.0], 0.0, 1.0)
@@ -61,12 +68,26 @@ def test_terms_outside_the_range_are_refused() -> None:
         empirical_bernstein([0.0], 1.0, 1.0)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 1.0, float("nan")])
+@pytest.mark.parametrize("alpha", [0.0, 1.0, float("nan"), 1e-20])
 def test_alpha_is_a_chance(alpha: float) -> None:
     with pytest.raises(ValueError, match="alpha must be above 0 and below 1"):
         normal(Value(0.0, 1.0, 2, 2), alpha)
     with pytest.raises(ValueError, match="alpha must be above 0 and below 1"):
         empirical_bernstein([0.0], 0.0, 1.0, alpha=alpha)
+
+
+def test_ends_that_cross_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"low must be at most high, got 0\.05 and 0\.01"):
+        Interval(0.03, 0.05, 0.01, 0.95, "normal")
+    nan = float("nan")
+    for low, high in ((0.5, 0.5), (nan, nan), (nan, 1.0), (-np.inf, np.inf)):
+        assert Interval(0.5, low, high, 0.95, "normal").level == 0.95
+
+
+@pytest.mark.parametrize("level", [95, 1.0, 0.0, -0.5, float("nan")])
+def test_a_level_is_a_chance(level: float) -> None:
+    with pytest.raises(ValueError, match="level must be above 0 and below 1"):
+        Interval(0.0, -1.0, 1.0, level, "normal")
 
 
 def coverage(intervals: list[Interval], truth: float) -> int:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matinee.evaluation.off_policy.batch import Batch, Floats, Integers
+from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.columns import Floats, Integers
 from matinee.evaluation.off_policy.dr import DR
 from matinee.evaluation.off_policy.ips import IPS
 from matinee.evaluation.off_policy.outcome_models import (
@@ -176,6 +177,10 @@ class TestFolds:
     def test_fewer_than_two_folds_are_refused(self, folds: int) -> None:
         with pytest.raises(ValueError, match="folds must be at least 2"):
             folds_of([1, 2], folds)
+
+    def test_clusters_are_whole_numbers(self) -> None:
+        with pytest.raises(ValueError, match=r"cluster must be a whole number .* row 0 has 0\.2"):
+            folds_of([0.2, 0.9], 5)
 
 
 class TestPredictable:
@@ -393,6 +398,7 @@ class TestModels:
         [
             ({"action": [0, 3]}, r"action must be in 0\.\.2, .* row 1 has 3"),
             ({"action": [-1, 0]}, r"action must be in 0\.\.2, .* row 0 has -1"),
+            ({"action": [0, 0.5]}, r"action must be a whole number .* row 1 has 0\.5"),
             ({"reward": [0.0, np.nan]}, "reward must be finite; row 1 has nan"),
             ({"features": [[0.0], [np.inf]]}, "features that are not finite must be 0; row 1"),
             ({"features": [0.0, 1.0]}, r"features has shape \(2,\)"),

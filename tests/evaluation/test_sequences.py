@@ -386,8 +386,11 @@ class TestRefusals:
         ("change", "match"),
         [
             ({"reward": [[1.0, np.nan]]}, "reward of step 1 must be finite; row 0 has nan"),
-            ({"propensity": [[0.0, 0.5]]}, "propensity of step 0 must be above 0; row 0 has 0"),
-            ({"propensity": [[0.5, 1.5]]}, "propensity of step 1 must be at most 1"),
+            (
+                {"propensity": [[0.0, 0.5]]},
+                r"propensity of step 0 must be in \(0, 1\]; row 0",
+            ),
+            ({"propensity": [[0.5, 1.5]]}, r"propensity of step 1 must be in \(0, 1\]"),
             ({"target": [[0.5, -0.1]]}, r"target of step 1 must be in \[0, 1\]; row 0 has -0.1"),
             ({"target": [[1.1, 0.5]]}, r"target of step 0 must be in \[0, 1\]"),
             ({"predicted": [[np.inf, 0.0]]}, "predicted of step 0 must be finite"),

@@ -422,7 +422,7 @@ def test_no_slates_have_no_value(estimator):
         ({"reward": [[1.0, np.nan]]}, "reward must be finite; slate 0 has nan in slot 1"),
         ({"propensity": [[0.0, 0.5]]}, r"propensity must be in \(0, 1\]; slate 0 has 0.0 in slot"),
         ({"target": [[0.5, 1.5]]}, r"target must be in \[0, 1\]; slate 0 has 1.5 in slot 1"),
-        ({"propensity": [[1e-200, 1e-200]]}, "propensity must be no smaller than that"),
+        ({"propensity": [[1e-200, 1e-200]]}, "propensity must be large enough that the products"),
         ({"marginal": [[0.0, 0.5]]}, r"marginal must be in \(0, 1\]"),
         ({"marginal_target": None}, "marginal and marginal_target together"),
         ({"marginal_error": [[-1.0, 0.0]]}, "marginal_error must be finite and at least 0"),

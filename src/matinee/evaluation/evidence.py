@@ -94,7 +94,7 @@ class Evidence:
 
     difference : candidate less champion, mean reward of a decision; only its lower end is judged.
     alpha : the chance of error spent, see `matinee.evaluation.budget`; 1 - alpha is at most the
-        level of the interval. Both are in (0, 1).
+        level of the interval. It is in (0, 1).
     decisions, effective, outside : as `Support` has them, in [0, inf), [0, decisions] and [0, 1];
         the last two may be NaN, which is no support.
     calibrated : the verdict of the propensities' calibration, `None` where it could not be tested.
@@ -125,12 +125,8 @@ class Evidence:
     candidate: str = "VERSION"
 
     def __post_init__(self) -> None:
-        low, high, level = (getattr(self.difference, name) for name in ("low", "high", "level"))
-        if low > high:
-            raise ValueError(f"the interval's low end, {low}, is above its high end, {high}")
-        for name, chance in (("alpha", self.alpha), ("the interval's level", level)):
-            if not 0 < chance < 1:
-                raise ValueError(f"{name} must be above 0 and below 1, got {chance}")
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"alpha must be above 0 and below 1, got {self.alpha}")
         if self.decisions < 0:
             raise ValueError(f"decisions must be 0 or above, got {self.decisions}")
         for name, most in (("effective", self.decisions), ("outside", 1)):

@@ -11,7 +11,7 @@ from numpy.random import SFC64, SeedSequence
 from matinee.evaluation.intervals.base import Interval, check_alpha
 from matinee.evaluation.intervals.poisson_counts import PoissonCounts, Singles, poisson_tables
 from matinee.evaluation.off_policy.base import Estimator, Logged
-from matinee.evaluation.off_policy.batch import Floats, Integers
+from matinee.evaluation.off_policy.columns import Floats, Integers
 from matinee.evaluation.off_policy.moments import Moments, cluster_sums
 
 LoggedT = TypeVar("LoggedT", bound=Logged)
@@ -40,12 +40,13 @@ def bootstrap(
     The G clusters of `batch` are drawn G times with replacement, `resamples` times (Efron, 1979;
     of clusters: Field and Welsh, 2007). Where each row is its own cluster, the default of `Batch`,
     this is the plain i.i.d. bootstrap. Of `estimator` only the settings are used, not what it has
-    seen. The same seed gives the same interval.
+    seen. The same seed gives the same interval. `resamples` is 2 or more.
 
     Trust it where the normal interval is to be trusted, and sooner where the estimator is a skewed
     ratio: one fixed logger, hundreds of clusters, no few weights that carry the value, one look at
     a size fixed in advance. It cannot know of rewards that were never seen: one cluster, or equal
-    rewards, give an interval of no width. NaN without rows, or where a resample has no value.
+    rewards, give an interval of no width. NaN without rows, or where a resample has no value, or a
+    row a term that is not finite.
 
     >>> from matinee.evaluation.off_policy import IPS, Batch
     >>> batch = Batch.of([0.0, 1.0] * 500, [0.5] * 1000, [0.5] * 1000)
@@ -54,17 +55,20 @@ def bootstrap(
     (0.5, True, True)
     """
     check_alpha(alpha)
-    terms, cluster = estimator.terms(batch), batch.cluster
-    with np.errstate(divide="ignore", invalid="ignore"):
+    if not isinstance(resamples, int | np.integer) or resamples < 2:
+        raise ValueError(f"resamples must be a whole number of at least 2, got {resamples!r}")
+    terms, cluster = estimator.checked_terms(batch), batch.cluster
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         value = estimator.value(Moments.of(terms, cluster).means)
-    if not len(terms):
+    if not len(terms) or not np.isfinite(terms).all():
         return Interval(value, float("nan"), float("nan"), 1 - alpha, "bootstrap")
     if (cluster[1:] > cluster[:-1]).all():
         means = resampled_means(terms, resamples, seed)
     else:
         drawn = resampled_means(cluster_sums(terms, cluster), resamples, seed)
         means = drawn[:, :-1] / drawn[:, -1:]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    means = np.clip(means, terms.min(axis=0), terms.max(axis=0))  # which rounding may leave
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         values = np.array([estimator.value(row) for row in means])
     low, high = np.quantile(values, [alpha / 2, 1 - alpha / 2])
     return Interval(value, float(low), float(high), 1 - alpha, "bootstrap")

@@ -9,9 +9,10 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from matinee.evaluation.intervals.base import Interval, Side, check_alpha
+from matinee.evaluation.intervals.base import Interval, Side, check_alpha, check_side
 from matinee.evaluation.intervals.lower_bounds import Capital, GammaExponential, LowerBound
-from matinee.evaluation.off_policy.batch import SLACK, Batch, Floats, require
+from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.columns import SLACK, Floats, require
 
 CUT = 1e100
 """Terms above it count as it, which only lowers a lower bound, and keeps squares finite."""
@@ -68,6 +69,7 @@ class ConfidenceSequence(ABC):
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
+        check_side(self.side)
         check_settings(self.reward_range, self.k)
         object.__setattr__(self, "below", self._start())
         object.__setattr__(self, "above", self._start())

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from matinee.evaluation.intervals.base import Interval, Side, check_alpha
+from matinee.evaluation.intervals.base import Interval, Side, check_alpha, check_side
 from matinee.evaluation.intervals.confidence_sequence import (
     ConfidenceSequence,
     check_settings,
@@ -19,7 +19,8 @@ from matinee.evaluation.intervals.confidence_sequence import (
     unit_terms,
 )
 from matinee.evaluation.intervals.lower_bounds import GammaExponential
-from matinee.evaluation.off_policy.batch import SLACK, Batch, Floats, require
+from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.columns import SLACK, Floats, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ class PairedDifference:
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
+        check_side(self.side)
         check_settings(self.reward_range, self.k)
         if not 1 <= self.bound < np.inf:
             raise ValueError(f"bound must be finite and at least 1, got {self.bound}")
@@ -145,6 +147,7 @@ def unpaired_difference(
     'anytime-valid, two one-sided bounds at 0.025 each, lower bound only'
     """
     check_alpha(alpha)
+    check_side(side)
     if candidate.reward_range != champion.reward_range:
         raise ValueError("candidate and champion have different reward ranges")
     if candidate.below.count != champion.below.count:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from matinee.evaluation.intervals.base import Interval, check_alpha
-from matinee.evaluation.off_policy.batch import require
+from matinee.evaluation.off_policy.columns import clusters, require
 from matinee.evaluation.off_policy.moments import cluster_sums
 
 
@@ -44,7 +44,7 @@ def empirical_bernstein(
     units = np.asarray(terms, np.float64)
     require((units >= low) & (units <= high), "terms", units, f"in [{low}, {high}]")
     if cluster is not None and len(units):
-        sums = cluster_sums(units[:, None], np.asarray(cluster, np.int64))
+        sums = cluster_sums(units[:, None], clusters(cluster, len(units)))
         units = sums[:, 0] / sums[:, 1]
     level, method = 1 - alpha, "empirical Bernstein"
     n = len(units)

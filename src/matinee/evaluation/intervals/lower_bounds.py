@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammainc, gammaln
 
-from matinee.evaluation.off_policy.batch import Floats
+from matinee.evaluation.off_policy.columns import Floats
 
 
 class LowerBound(ABC):
@@ -63,6 +63,10 @@ class GammaExponential(LowerBound):
     count: int = 0
     total: float = 0.0
     variance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rho < np.inf:
+            raise ValueError(f"rho must be finite and above 0, got {self.rho}")
 
     @property
     def mean(self) -> float:

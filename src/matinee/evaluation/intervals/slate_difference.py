@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from matinee.evaluation.intervals.difference import PairedDifference
-from matinee.evaluation.off_policy.batch import SLACK, Floats
+from matinee.evaluation.off_policy.columns import SLACK, Floats
 from matinee.evaluation.off_policy.slates import Slates
 
 

@@ -1,6 +1,6 @@
 """Off-policy evaluation: what another policy would have earned on logged decisions."""
 
-from matinee.evaluation.off_policy.base import ActionEstimator, Estimator, Value
+from matinee.evaluation.off_policy.base import ActionEstimator, Estimator, SlateEstimator, Value
 from matinee.evaluation.off_policy.batch import Batch
 from matinee.evaluation.off_policy.calibration import Calibration
 from matinee.evaluation.off_policy.cascade_dr import CascadeDR
@@ -74,6 +74,7 @@ __all__ = [
     "SelfNormalisedRewardInteractionIPS",
     "Sequences",
     "SequentialDR",
+    "SlateEstimator",
     "SlateIPS",
     "Slates",
     "Slope",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Generic, Protocol, Self, TypeVar
+from numbers import Real
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
-from matinee.evaluation.off_policy.batch import Batch, Floats, Integers
+from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.columns import Floats, Integers
 from matinee.evaluation.off_policy.moments import Moments
+from matinee.evaluation.off_policy.slates import Slates
 
 
 class Logged(Protocol):
@@ -26,7 +29,8 @@ LoggedT = TypeVar("LoggedT", bound=Logged)
 class Value:
     """An estimated value: the mean reward of a decision, its standard error, and from how much.
 
-    `error` is of clusters, by the delta method; NaN below two of them. `value` is NaN without rows.
+    `error` is of clusters, by the delta method; NaN below two of them, infinite where weights are
+    too large to square. `value` is NaN without rows.
     """
 
     value: float
@@ -52,6 +56,8 @@ class Estimator(ABC, Generic[LoggedT]):
 
     name: ClassVar[str]
     references: ClassVar[tuple[str, ...]]
+    takes: ClassVar[type[Any]] = object
+    """What ``add`` is given: `Batch`, `Slates` or `Sequences`."""
 
     moments: Moments = field(init=False, repr=False, compare=False)
 
@@ -76,17 +82,29 @@ class Estimator(ABC, Generic[LoggedT]):
         return np.ones(1)
 
     def add(self, batch: LoggedT) -> Self:
-        """This with another batch."""
-        return self._with(self.moments + Moments.of(self.terms(batch), batch.cluster))
+        """This with another batch. Raises `TypeError` for one of another kind."""
+        return self._with(self.moments + Moments.of(self.checked_terms(batch), batch.cluster))
 
     def __add__(self, other: Self) -> Self:
         if self != other:
             raise ValueError(f"{self} and {other} are not the same estimator and do not add up")
         return self._with(self.moments + other.moments)
 
+    def __radd__(self, other: object) -> Self:
+        """0 and this is this, so that ``sum`` adds up shards."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def checked_terms(self, batch: LoggedT) -> Floats:
+        """The terms [N, count] of a batch of the kind that the estimator takes."""
+        if not isinstance(batch, self.takes):
+            got, wanted = (_one_of(kind) for kind in (type(batch), self.takes))
+            raise TypeError(f"{self.name} was given {got}; give {wanted}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.terms(batch)
+
     def result(self) -> Value:
         """The value and its error, from all that was added."""
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             means = self.moments.means
             error = self.moments.error(self.gradient(means))
             return Value(self.value(means), error, self.moments.rows, self.moments.clusters)
@@ -99,3 +117,23 @@ class Estimator(ABC, Generic[LoggedT]):
 
 class ActionEstimator(Estimator[Batch]):
     """An estimator of decisions of one action."""
+
+    takes: ClassVar[type[Any]] = Batch
+
+
+class SlateEstimator(Estimator[Slates]):
+    """An estimator of slates."""
+
+    takes: ClassVar[type[Any]] = Slates
+
+
+def check_number(name: str, value: object) -> None:
+    """Raise `TypeError` unless a setting is a number; ``IPS(batch)`` is meant as an ``add``."""
+    if not isinstance(value, Real):
+        raise TypeError(
+            f"{name} must be a number, got {_one_of(type(value))}; what was logged goes to add"
+        )
+
+
+def _one_of(kind: type) -> str:
+    return kind.__name__ if kind.__name__.endswith("s") else f"a {kind.__name__}"

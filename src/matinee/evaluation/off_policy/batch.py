@@ -9,18 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from matinee.evaluation.off_policy.columns import (
-    SLACK,
     Floats,
     Integers,
+    actions_of,
     clusters,
+    distributions,
     filled,
+    one_each,
+    picked,
     require,
     require_chance,
     require_finite,
     require_probability,
 )
-
-__all__ = ["SLACK", "Batch", "Floats", "Integers", "require"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,7 @@ class Batch:
         cluster: ArrayLike | None = None,
     ) -> Self:
         """A checked batch from columns [N]."""
-        rewards = np.asarray(reward, np.float64)
-        if rewards.ndim != 1:
-            raise ValueError(f"reward has shape {rewards.shape}; give one number for each decision")
+        rewards = one_each(reward)
         batch = cls(
             rewards,
             filled("propensity", propensity, rewards.shape),
@@ -96,24 +95,25 @@ class Batch:
     ) -> Self:
         """A batch from the candidate's whole distributions `target` [N, A] and `q` [N, A].
 
-        `action` [N] holds indices of logged actions; `q` is an outcome model's prediction of the
-        reward of every action.
+        `action` [N] holds indices of logged actions, in 0..A-1; each row of `target` sums to 1;
+        `q` is an outcome model's prediction of the reward of every action.
 
         >>> pi, q = [[0.25, 0.75]], [[2.0, 4.0]]
         >>> Batch.of_distributions([3.0], [1], [0.5], pi, q=q).expected
         array([3.5])
         """
-        rows = np.asarray(action, np.int64)[:, None]
-        pi = np.asarray(target, np.float64)
-        chosen = np.take_along_axis(pi, rows, axis=1)[:, 0]
+        rewards = one_each(reward)
+        pi = distributions("target", target, len(rewards))
+        logged = actions_of(action, pi)
+        chosen = picked(pi, logged)
         if q is None:
-            return cls.of(reward, propensity, chosen, cluster=cluster)
-        outcome = np.asarray(q, np.float64)
+            return cls.of(rewards, propensity, chosen, cluster=cluster)
+        outcome = filled("q", q, pi.shape)
         return cls.of(
-            reward,
+            rewards,
             propensity,
             chosen,
-            predicted=np.take_along_axis(outcome, rows, axis=1)[:, 0],
+            predicted=picked(outcome, logged),
             expected=np.einsum("na,na->n", pi, outcome),
             cluster=cluster,
         )
@@ -137,4 +137,6 @@ class Batch:
         require_probability("target", self.target)
         require_probability("outside", self.outside)
         with np.errstate(over="ignore"):
-            require(np.isfinite(self.weight), "propensity", self.propensity, "no smaller than that")
+            finite = np.isfinite(self.weight)
+        enough = "large enough that target / propensity is finite"
+        require(finite, "propensity", self.propensity, enough)

@@ -8,7 +8,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from matinee.evaluation.off_policy.batch import Floats, Integers, require
+from matinee.evaluation.off_policy.columns import (
+    Floats,
+    Integers,
+    integers,
+    require,
+    require_chance,
+)
 from matinee.evaluation.off_policy.multiple import enough, from_one, holm, two_sided
 
 
@@ -98,9 +104,10 @@ class Calibration:
 
         Raises `ValueError` where a column is not of these ranges.
         """
-        chosen, p = np.asarray(action, np.int64), np.asarray(propensity, np.float64)
+        p = np.asarray(propensity, np.float64)
+        chosen = integers("action", action, p.shape)
         require((chosen >= 0) & (chosen < self.actions), "action", chosen, f"below {self.actions}")
-        require((p > 0) & (p <= 1), "propensity", p, "in (0, 1]")
+        require_chance("propensity", p)
         could = (
             np.broadcast_to(True, (len(chosen), self.actions))
             if possible is None

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from matinee.evaluation.off_policy.base import Estimator
-from matinee.evaluation.off_policy.batch import Floats
+from matinee.evaluation.off_policy.base import SlateEstimator
+from matinee.evaluation.off_policy.columns import Floats
 from matinee.evaluation.off_policy.slates import Slates
 
 
 @dataclass(frozen=True)
-class CascadeDR(Estimator[Slates]):
+class CascadeDR(SlateEstimator):
     r"""``RewardInteractionIPS`` with an outcome model, of which only the errors are weighed.
 
         V = 1/N sum_i sum_k w_{1:k} (r_k - q_k) + w_{1:k-1} sum_a pi(a | x, a_{<k}) q_k(a)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from matinee.evaluation.off_policy.base import ActionEstimator
-from matinee.evaluation.off_policy.batch import Batch, Floats
+from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.columns import Floats
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from matinee.evaluation.off_policy.base import ActionEstimator
-from matinee.evaluation.off_policy.batch import Batch, Floats
+from matinee.evaluation.off_policy.base import ActionEstimator, check_number
+from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.columns import Floats
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class DR(ActionEstimator):
     clip: float = np.inf
 
     def __post_init__(self) -> None:
+        check_number("clip", self.clip)
         if not self.clip > 0:
             raise ValueError(f"clip must be above 0, got {self.clip}")
         super().__post_init__()

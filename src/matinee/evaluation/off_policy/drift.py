@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from matinee.evaluation.off_policy.batch import Floats
+from matinee.evaluation.off_policy.columns import Floats
 from matinee.evaluation.off_policy.multiple import enough, from_one, holm, two_sided
 
 

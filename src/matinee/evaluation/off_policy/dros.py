@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from matinee.evaluation.off_policy.base import ActionEstimator
-from matinee.evaluation.off_policy.batch import Batch, Floats
+from matinee.evaluation.off_policy.base import ActionEstimator, check_number
+from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.columns import Floats
 from matinee.evaluation.off_policy.dr import corrected
 
 
@@ -37,6 +38,7 @@ class DRos(ActionEstimator):
     shrinkage: float
 
     def __post_init__(self) -> None:
+        check_number("shrinkage", self.shrinkage)
         if not self.shrinkage >= 0:
             raise ValueError(f"shrinkage must be at least 0, got {self.shrinkage}")
         super().__post_init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from matinee.evaluation.off_policy.batch import Floats, require
+from matinee.evaluation.off_policy.columns import Floats, integers, require
 
 
 def balanced(propensities: ArrayLike, logger: ArrayLike) -> Floats:
@@ -35,7 +35,8 @@ def balanced(propensities: ArrayLike, logger: ArrayLike) -> Floats:
     >>> balanced([[0.5, 0.1], [0.5, 0.1], [0.25, 0.75], [0.5, 0.1]], [0, 0, 1, 1])
     array([0.3, 0.3, 0.5, 0.3])
     """
-    columns, rows = np.asarray(propensities, np.float64), np.asarray(logger, np.int64)
+    columns = np.asarray(propensities, np.float64)
+    rows = integers("logger", logger, (np.size(logger),))
     if columns.ndim != 2 or len(columns) != len(rows):
         raise ValueError(
             f"propensities has shape {columns.shape}; give a row of one for each logger, for each "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.evaluation.off_policy.batch import Floats
+from matinee.evaluation.off_policy.columns import Floats
 from matinee.policies import PlackettLuce, Policy, Preference
 from matinee.policies.base import places
 

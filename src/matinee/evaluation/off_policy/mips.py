@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from matinee.evaluation.off_policy.batch import Batch, Floats, Integers, require
+from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.columns import (
+    Floats,
+    Integers,
+    actions_of,
+    distributions,
+    filled,
+    integers,
+    one_each,
+    picked,
+)
 
 
 def marginal_batch(
@@ -22,7 +32,7 @@ def marginal_batch(
 
     reward, action, cluster : [N], as in ``Batch.of_distributions``.
     embedding : int [A], the group that each action is of, such as genre by format.
-    target, logging : float64 [N, A], pi(a|x) and pi_0(a|x).
+    target, logging : float64 [N, A], pi(a|x) and pi_0(a|x); each row sums to 1.
     q : float64 [N, A], an outcome model's prediction of the reward of every action.
 
     On it IPS is MIPS (Saito and Joachims, 2022) and SNIPS its self-normalised form:
@@ -39,7 +49,8 @@ def marginal_batch(
     embedding right, at any level. No direct effect with a q that is equal within embeddings is a
     case of it.
 
-    Raises `ValueError` where shapes or actions do not fit, and as ``Batch.of`` does.
+    Raises `ValueError` where shapes or actions do not fit or a row does not sum to 1, and as
+    ``Batch.of`` does.
 
     References: Saito, Y., Joachims, T. (2022). Off-policy evaluation for large action spaces via
     embeddings. ICML. Saito, Y., Ren, Q., Joachims, T. (2023). Off-policy evaluation for large
@@ -50,18 +61,19 @@ def marginal_batch(
     >>> batch.target, batch.propensity
     (array([0.5]), array([0.25]))
     """
-    pi, pi_0 = np.asarray(target, np.float64), np.asarray(logging, np.float64)
-    groups = np.asarray(embedding, np.int64)
-    chosen = np.asarray(action, np.int64)
-    _check(groups, pi, pi_0, chosen)
-    at = np.unique(groups, return_inverse=True)[1][chosen][:, None]
+    rewards = one_each(reward)
+    groups = integers("embedding", embedding, (np.size(embedding),))
+    pi = distributions("target", target, len(rewards), len(groups))
+    pi_0 = distributions("logging", logging, len(rewards), len(groups))
+    logged = actions_of(action, pi)
+    at = np.unique(groups, return_inverse=True)[1][logged]
     marginal, marginal_0 = embedding_mass(pi, groups), embedding_mass(pi_0, groups)
-    outcome = np.zeros_like(pi) if q is None else np.asarray(q, np.float64)
+    outcome = filled("q", q, pi.shape)
     return Batch.of(
-        reward,
-        np.take_along_axis(marginal_0, at, axis=1)[:, 0],
-        np.take_along_axis(marginal, at, axis=1)[:, 0],
-        predicted=np.take_along_axis(outcome, chosen[:, None], axis=1)[:, 0],
+        rewards,
+        picked(marginal_0, at),
+        picked(marginal, at),
+        predicted=picked(outcome, logged),
         expected=np.einsum("na,na->n", pi, outcome),
         outside=np.where(marginal_0 > 0, 0.0, marginal).sum(axis=1),
         cluster=cluster,
@@ -76,9 +88,7 @@ def marginal_weights(
     >>> marginal_weights([7, 7, 9], [[0.25, 0.25, 0.5]], [[0.125, 0.125, 0.75]], [0])
     array([2.])
     """
-    return marginal_batch(
-        np.zeros(len(np.asarray(action))), action, embedding, target, logging
-    ).weight
+    return marginal_batch(np.zeros(np.shape(action)), action, embedding, target, logging).weight
 
 
 def embedding_mass(distribution: Floats, embedding: Integers) -> Floats:
@@ -90,14 +100,3 @@ def embedding_mass(distribution: Floats, embedding: Integers) -> Floats:
     order = np.argsort(embedding, kind="stable")
     first = np.flatnonzero(np.diff(embedding[order], prepend=embedding[order[:1]] - 1))
     return np.minimum(np.add.reduceat(distribution[:, order], first, axis=1), 1.0)
-
-
-def _check(embedding: Integers, target: Floats, logging: Floats, action: Integers) -> None:
-    actions = len(embedding)
-    for name, table in (("target", target), ("logging", logging)):
-        if table.shape != (len(action), actions):
-            raise ValueError(
-                f"{name} has shape {table.shape}; give a probability for each of the "
-                f"{len(action)} decisions and the {actions} actions that embedding names"
-            )
-    require((action >= 0) & (action < actions), "action", action, f"in 0..{actions - 1}")

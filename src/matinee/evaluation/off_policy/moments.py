@@ -7,7 +7,10 @@ from typing import Self
 
 import numpy as np
 
-from matinee.evaluation.off_policy.batch import Floats, Integers
+from matinee.evaluation.off_policy.columns import Floats, Integers
+
+_beyond = np.errstate(over="ignore", invalid="ignore")
+"""What leaves the range of floating point, as weights of 1e300 do, has an error of infinity."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Moments:
         return cls(0, np.zeros(terms + 1), np.zeros((terms + 1, terms + 1)))
 
     @classmethod
+    @_beyond
     def of(cls, terms: Floats, cluster: Integers) -> Self:
         """Of terms [N, T] whose rows belong to clusters [N]."""
         if not len(terms):
@@ -42,12 +46,12 @@ class Moments:
         sums = np.ascontiguousarray((terms if alone else cluster_sums(terms, cluster)).T)
         mean = sums.mean(axis=1)
         centred = sums - mean[:, None]
-        with np.errstate(over="ignore"):  # weights beyond 1e150 have an error of infinity
-            spread = np.einsum("in,jn->ij", centred, centred)
+        spread = np.einsum("in,jn->ij", centred, centred)
         if alone:  # each of one row
             mean, spread = np.append(mean, 1.0), np.pad(spread, (0, 1))
         return cls(sums.shape[1], mean, spread)
 
+    @_beyond
     def __add__(self, other: Self) -> Self:
         clusters = self.clusters + other.clusters
         if not clusters:
@@ -72,14 +76,18 @@ class Moments:
             self.mean[:-1] / self.mean[-1] if self.clusters else np.full(len(self.mean) - 1, np.nan)
         )
 
+    @_beyond
     def error(self, gradient: Floats) -> float:
         """The standard error of a smooth function of the means with that gradient [T] there.
 
         The delta method on cluster sums (Liang and Zeger, 1986): with u_g the gradient times the
-        cluster's terms less the mean, sqrt(G / (G - 1) sum_g u_g^2) / N. NaN below two clusters.
+        cluster's terms less the mean, sqrt(G / (G - 1) sum_g u_g^2) / N. NaN below two clusters
+        and where a mean or the gradient is none; infinite where squares leave the range of numbers.
         """
-        if self.clusters < 2:
+        if self.clusters < 2 or np.isnan([*gradient, *self.means]).any():
             return float("nan")
+        if not np.isfinite(self.spread).all():
+            return float("inf")
         whole = np.append(gradient, -gradient @ self.means)
         variance = max(float(whole @ self.spread @ whole), 0.0) / (self.clusters - 1)
         return float(np.sqrt(variance / self.clusters) / self.mean[-1])

@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from matinee.evaluation.off_policy.columns import ROUNDING
+
 ENOUGH = 100.0
 """Effective rows below which a normal tail at 1 % of many tests is not to be believed."""
-
-ROUNDING = 1e-6
-"""How far single precision may carry a mean from 1."""
 
 
 def enough(total: ArrayLike, squares: ArrayLike) -> NDArray[np.bool_]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from matinee.evaluation.off_policy.base import Estimator
-from matinee.evaluation.off_policy.batch import Floats
+from matinee.evaluation.off_policy.base import Estimator, check_number
+from matinee.evaluation.off_policy.columns import Floats
 from matinee.evaluation.off_policy.sequences import Sequences
 
 
@@ -19,9 +19,12 @@ class SequenceEstimator(Estimator[Sequences]):
     `discount` is in [0, 1]. The `decisions` of its result are units, each with all it decided.
     """
 
+    takes: ClassVar[type[Any]] = Sequences
+
     discount: float = 1.0
 
     def __post_init__(self) -> None:
+        check_number("discount", self.discount)
         if not 0 <= self.discount <= 1:
             raise ValueError(f"discount must be in [0, 1], got {self.discount}")
         super().__post_init__()

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from matinee.evaluation.off_policy.base import Estimator
-from matinee.evaluation.off_policy.batch import Floats
+from matinee.evaluation.off_policy.base import SlateEstimator
+from matinee.evaluation.off_policy.columns import Floats
 from matinee.evaluation.off_policy.slates import Slates
 
 
 @dataclass(frozen=True)
-class PseudoInverse(Estimator[Slates]):
+class PseudoInverse(SlateEstimator):
     r"""A slate's whole reward, weighed by the sum of what each slot alone would weigh.
 
         V = 1/N sum_i G_i sum_k r_k,    G = 1 + sum_k (Y_k - 1),
@@ -49,7 +49,7 @@ class PseudoInverse(Estimator[Slates]):
 
 
 @dataclass(frozen=True)
-class SelfNormalisedPseudoInverse(Estimator[Slates]):
+class SelfNormalisedPseudoInverse(SlateEstimator):
     r"""``PseudoInverse`` over the mean of G, which a true log has at 1 (wPI).
 
         V = sum_i G_i sum_k r_k / sum_i G_i

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from matinee.evaluation.off_policy.base import Estimator
-from matinee.evaluation.off_policy.batch import Floats
+from matinee.evaluation.off_policy.base import SlateEstimator
+from matinee.evaluation.off_policy.columns import Floats
 from matinee.evaluation.off_policy.pseudo_inverse import slate_weight
 from matinee.evaluation.off_policy.slates import Slates
 
@@ -19,7 +19,7 @@ _REFERENCES = (
 
 
 @dataclass(frozen=True)
-class PseudoInverseControl(Estimator[Slates]):
+class PseudoInverseControl(SlateEstimator):
     r"""``PseudoInverse`` less a multiple of G - 1, whose mean is known to be 0.
 
         V = mean(G R) - beta mean(G - 1),    beta = Cov(G R, G) / Var(G)
@@ -57,7 +57,7 @@ class PseudoInverseControl(Estimator[Slates]):
 
 
 @dataclass(frozen=True)
-class PseudoInverseSlotControl(Estimator[Slates]):
+class PseudoInverseSlotControl(SlateEstimator):
     r"""``PseudoInverse`` less a multiple of Y_k - 1 for each slot, whose means are known to be 0.
 
         V = mean(G R) - sum_k beta_k mean(Y_k - 1),    beta = Cov(Y)^+ Cov(Y, G R)

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from matinee.evaluation.off_policy.base import ActionEstimator
-from matinee.evaluation.off_policy.batch import Batch, Floats
+from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.columns import Floats
 
 
 @dataclass(frozen=True)

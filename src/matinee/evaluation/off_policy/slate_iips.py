@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from matinee.evaluation.off_policy.base import Estimator
-from matinee.evaluation.off_policy.batch import Floats
+from matinee.evaluation.off_policy.base import SlateEstimator
+from matinee.evaluation.off_policy.columns import Floats
 from matinee.evaluation.off_policy.slates import Slates
 
 
 @dataclass(frozen=True)
-class IndependentIPS(Estimator[Slates]):
+class IndependentIPS(SlateEstimator):
     r"""Each slot's reward, weighed by how much likelier the candidate is to put that title there.
 
         V = 1/N sum_i sum_k r_k pi(a_k in slot k | x) / pi_0(a_k in slot k | x)

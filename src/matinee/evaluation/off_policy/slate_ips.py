@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from matinee.evaluation.off_policy.base import Estimator
-from matinee.evaluation.off_policy.batch import Floats
+from matinee.evaluation.off_policy.base import SlateEstimator, check_number
+from matinee.evaluation.off_policy.columns import Floats
 from matinee.evaluation.off_policy.slates import Slates
 
 
 @dataclass(frozen=True)
-class SlateIPS(Estimator[Slates]):
+class SlateIPS(SlateEstimator):
     r"""A slate's whole reward, weighed by how much likelier the candidate is to show that slate.
 
         V = 1/N sum_i min(w_{1:K}, clip) sum_k r_k,
@@ -37,6 +37,7 @@ class SlateIPS(Estimator[Slates]):
     clip: float = np.inf
 
     def __post_init__(self) -> None:
+        check_number("clip", self.clip)
         if not self.clip > 0:
             raise ValueError(f"clip must be above 0, got {self.clip}")
         super().__post_init__()

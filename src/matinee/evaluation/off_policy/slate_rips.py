@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from matinee.evaluation.off_policy.base import Estimator
-from matinee.evaluation.off_policy.batch import Floats
+from matinee.evaluation.off_policy.base import SlateEstimator
+from matinee.evaluation.off_policy.columns import Floats
 from matinee.evaluation.off_policy.slates import Slates
 
 
 @dataclass(frozen=True)
-class RewardInteractionIPS(Estimator[Slates]):
+class RewardInteractionIPS(SlateEstimator):
     r"""Each slot's reward, weighed by how much likelier the candidate is to show all down to it.
 
         V = 1/N sum_i sum_k w_{1:k} r_k,
@@ -40,7 +40,7 @@ class RewardInteractionIPS(Estimator[Slates]):
 
 
 @dataclass(frozen=True)
-class SelfNormalisedRewardInteractionIPS(Estimator[Slates]):
+class SelfNormalisedRewardInteractionIPS(SlateEstimator):
     r"""The same, each slot over its mean weight, which a true log has at 1.
 
         V = sum_k (sum_i w_{1:k} r_k) / (sum_i w_{1:k})

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from matinee.evaluation.off_policy.columns import (
-    SLACK,
     Booleans,
     Floats,
     Integers,
     clusters,
     filled,
     require,
+    require_chance,
     require_finite,
     require_probability,
     require_shape,
@@ -189,23 +189,22 @@ class Slates:
     def _check(self) -> None:
         for name in ("reward", "predicted", "expected"):
             require_finite(name, getattr(self, name))
-        _require_chance("propensity", self.propensity, "in (0, 1]")
+        require_chance("propensity", self.propensity)
         require_probability("target", self.target)
         for name in ("marginal_error", "marginal_target_error"):
             error = getattr(self, name)
             require((error >= 0) & (error < np.inf), name, error, "finite and at least 0")
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            require(np.isfinite(self.weight), "propensity", self.propensity, "no smaller than that")
+            finite = np.isfinite(self.weight)
+        enough = "large enough that the products of target / propensity are finite"
+        require(finite, "propensity", self.propensity, enough)
         if self.marginal is not None and self.marginal_target is not None:
             self._check_marginals(self.marginal, self.marginal_target)
 
     def _check_marginals(self, marginal: Floats, target: Floats) -> None:
-        _require_chance("marginal", marginal, "in (0, 1] (if simulated, give more draws)")
+        require_chance("marginal", marginal, " (if simulated, give more draws)")
         require_probability("marginal_target", target)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             finite = np.isfinite(self.marginal_ratio)
-        require(finite, "marginal", marginal, "no smaller than that")
-
-
-def _require_chance(name: str, column: Floats, what: str) -> None:
-    require((column > 0) & (column <= 1 + SLACK), name, column, what)
+        enough = "large enough that marginal_target / marginal is finite"
+        require(finite, "marginal", marginal, enough)

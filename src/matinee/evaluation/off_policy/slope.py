@@ -74,6 +74,10 @@ class Slope(Generic[LoggedT]):
         grid = tuple(mine + its for mine, its in zip(self.grid, other.grid, strict=True))
         return replace(self, grid=grid)
 
+    def __radd__(self, other: object) -> Self:
+        """0 and this is this, so that ``sum`` adds up shards."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
     @property
     def chosen(self) -> Estimator[LoggedT]:
         """The estimator of the grid that was chosen, with all that it has seen."""

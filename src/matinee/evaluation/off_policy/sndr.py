@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from matinee.evaluation.off_policy.base import ActionEstimator
-from matinee.evaluation.off_policy.batch import Batch, Floats
+from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.columns import Floats
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class SelfNormalisedDR(ActionEstimator):
     count: ClassVar[int] = 3
 
     def terms(self, batch: Batch) -> Floats:
-        residual = batch.weight * (batch.reward - batch.predicted)
-        return np.column_stack([batch.expected, residual, batch.weight])
+        weight = batch.weight
+        residual = weight * (batch.reward - batch.predicted)
+        return np.column_stack([batch.expected, residual, weight])
 
     def value(self, means: Floats) -> float:
         return float(means[0] + means[1] / means[2])

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from matinee.evaluation.off_policy.base import ActionEstimator
-from matinee.evaluation.off_policy.batch import Batch, Floats
+from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.columns import Floats
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class SNIPS(ActionEstimator):
     count: ClassVar[int] = 2
 
     def terms(self, batch: Batch) -> Floats:
-        return np.column_stack([batch.weight * batch.reward, batch.weight])
+        weight = batch.weight
+        return np.column_stack([weight * batch.reward, weight])
 
     def value(self, means: Floats) -> float:
         return float(means[0] / means[1])

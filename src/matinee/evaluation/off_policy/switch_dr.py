@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from matinee.evaluation.off_policy.base import ActionEstimator
-from matinee.evaluation.off_policy.batch import Batch, Floats
+from matinee.evaluation.off_policy.base import ActionEstimator, check_number
+from matinee.evaluation.off_policy.batch import Batch
+from matinee.evaluation.off_policy.columns import Floats
 from matinee.evaluation.off_policy.dr import corrected
 
 
@@ -35,6 +36,7 @@ class SwitchDR(ActionEstimator):
     threshold: float
 
     def __post_init__(self) -> None:
+        check_number("threshold", self.threshold)
         if not self.threshold >= 0:
             raise ValueError(f"threshold must be at least 0, got {self.threshold}")
         super().__post_init__()

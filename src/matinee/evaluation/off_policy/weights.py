@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from matinee.evaluation.off_policy.columns import clusters
 from matinee.evaluation.off_policy.moments import Moments
 
 
@@ -68,11 +69,10 @@ class Weights:
         """
         weight = np.asarray(weight, np.float64)
         beyond = np.zeros(len(weight)) if outside is None else np.asarray(outside, np.float64)
-        whose = np.arange(len(weight)) if cluster is None else np.asarray(cluster, np.int64)
+        whose = clusters(cluster, len(weight))
         largest = float(weight.max(initial=0.0))
         relative = weight / largest if largest else weight
-        with np.errstate(over="ignore", invalid="ignore"):
-            moments = Moments.of(np.column_stack([weight, beyond]), whose)
+        moments = Moments.of(np.column_stack([weight, beyond]), whose)
         return self + type(self)(
             moments, largest, float(relative.sum()), float(relative @ relative)
         )
@@ -80,10 +80,8 @@ class Weights:
     def __add__(self, other: Self) -> Self:
         largest = max(self.largest, other.largest)
         mine, theirs = (part.largest / largest if largest else 0.0 for part in (self, other))
-        with np.errstate(over="ignore", invalid="ignore"):
-            moments = self.moments + other.moments
         return type(self)(
-            moments,
+            self.moments + other.moments,
             largest,
             float(mine * self.total + theirs * other.total),
             float(mine**2 * self.squares + theirs**2 * other.squares),
@@ -91,14 +89,12 @@ class Weights:
 
     def result(self) -> Support:
         """What the weights came to."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, outside = (float(term) for term in self.moments.means)
-            error = self.moments.error(np.array([1.0, 0.0]))
+        mean, outside = (float(term) for term in self.moments.means)
         return Support(
             decisions=self.moments.rows,
             effective=self.total**2 / self.squares if self.squares else 0.0,
             largest=self.largest,
             mean=mean,
-            error=error,
+            error=self.moments.error(np.array([1.0, 0.0])),
             outside=outside,
         )

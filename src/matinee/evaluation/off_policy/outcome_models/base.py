@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from matinee.evaluation.off_policy.batch import Floats, Integers, require
+from matinee.evaluation.off_policy.columns import Floats, Integers, integers, require
 
 
 class Outcome(Protocol):
@@ -49,13 +49,14 @@ def rows_of(
     Traceback (most recent call last):
     ValueError: action must be in 0..1, the actions of the outcome model; row 0 has 2
     """
-    x, a = np.asarray(features, np.float64), np.asarray(action, np.int64)
+    x, chosen = np.asarray(features, np.float64), np.asarray(action)
     r = np.asarray(reward, np.float64)
-    if x.ndim != 2 or a.shape != x.shape[:1] or r.shape != x.shape[:1]:
+    if x.ndim != 2 or chosen.shape != x.shape[:1] or r.shape != x.shape[:1]:
         raise ValueError(
-            f"features has shape {x.shape}, action {a.shape} and reward {r.shape}; "
+            f"features has shape {x.shape}, action {chosen.shape} and reward {r.shape}; "
             "give [N, D], [N] and [N]"
         )
+    a = integers("action", chosen, chosen.shape)
     bad = np.count_nonzero(~np.isfinite(x), axis=1)
     require(bad == 0, "the number of features that are not finite", bad, "0")
     known = (a >= 0) & (a < actions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from matinee.evaluation.off_policy.batch import Floats, Integers
+from matinee.evaluation.off_policy.columns import Floats, Integers, integers
 from matinee.evaluation.off_policy.outcome_models.base import OutcomeModel, some_rows
 
 Bits = NDArray[np.uint64]
@@ -62,7 +62,8 @@ def folds_of(cluster: ArrayLike, folds: int, seed: int = 0) -> Integers:
     """
     if folds < 2:
         raise ValueError(f"folds must be at least 2, got {folds}")
-    ids = np.atleast_1d(np.asarray(cluster, np.int64)).view(np.uint64)
+    given = np.atleast_1d(np.asarray(cluster))
+    ids = integers("cluster", given, given.shape).view(np.uint64)
     start = _mixed(np.array([seed], np.int64).view(np.uint64))
     return (_mixed(ids ^ start) % np.uint64(folds)).astype(np.int64)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from matinee.evaluation.off_policy.batch import Floats, Integers, require
+from matinee.evaluation.off_policy.columns import Floats, Integers, require
 from matinee.evaluation.off_policy.outcome_models.base import OutcomeModel, rows_of
 
 

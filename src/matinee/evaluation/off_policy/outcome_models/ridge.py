@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from matinee.evaluation.off_policy.batch import Floats, Integers
+from matinee.evaluation.off_policy.columns import Floats, Integers
 from matinee.evaluation.off_policy.outcome_models.base import check_settings, some_rows
 
 
