@@ -97,9 +97,11 @@ class Runtime:
                 f"there is no surface {surface!r}", next_step=f"use one of: {known}"
             )
         if surface not in serving.champions:
+            made = self.service.registry.versions(surface)
+            first = made[-1].id if made else f"{surface}@1"
+            train = "" if made else f"matinee train {surface}, then "
             raise NoChampionError(
-                f"{surface} has no champion yet",
-                next_step=f"matinee train {surface}, then matinee promote {surface}@1",
+                f"{surface} has no champion yet", next_step=f"{train}matinee promote {first}"
             )
         return serving.champions[surface]
 
