@@ -9,7 +9,7 @@ from service_rows import AT, HOUR, decision, log, play
 
 from matinee.lake.records import micros
 from matinee.service.folder import Service
-from matinee.service.logged import logged
+from matinee.service.logged import logged, single_choices
 from matinee.service.outcomes import GRACE, close_windows
 
 MINUTES = 5.0
@@ -35,6 +35,33 @@ def test_a_closed_decision_comes_with_its_rewards_in_order(service):
     assert part.closed_at == [micros(AT + timedelta(hours=24) + GRACE)]
     assert part.unwritten == []
     assert part.unlike == 0
+
+
+@pytest.mark.parametrize(("name", "held"), [("PART", 2), ("CHOICES", 1)])
+def test_a_bucket_comes_in_parts(service, name, held, monkeypatch):
+    """Three decisions, two at a time or one that could choose from two actions."""
+    three = [decision(f"d{hour}", at=AT + hour * HOUR) for hour in range(3)]
+    log(service, *[msgspec.structs.replace(one, segment=[0, 1]) for one in three])
+    close_windows(service)
+    monkeypatch.setattr(f"matinee.service.logged.{name}", held)
+    done = []
+    found = [
+        ([record.decision_id for record in part.records], len(done))
+        for part in logged(service.lake, "titles", AT - HOUR, MINUTES, done.append)
+    ]
+    assert [names for names, _ in found] == [
+        ["d0", "d1", "d2"][i : i + held] for i in range(0, 3, held)
+    ]
+    assert len({before for _, before in found}) == 1
+    assert done == [1, 1]  # the empty bucket too
+
+
+def test_actions_shown_alone_are_those_of_the_policies_asked_for(service):
+    single = decision("d1", actions=("b",))
+    log(service, single, decision("d2"), decision("d3", actions=("a",), at=AT + HOUR))
+    log(service, msgspec.structs.replace(single, decision_id="d4", policy="other", actions=["c"]))
+    assert single_choices(service.lake, "titles", AT - HOUR, {"titles@1"}) == ["a", "b"]
+    assert single_choices(service.lake, "titles", AT, {"titles@1", "other"}) == ["a"]
 
 
 def test_a_decision_whose_window_is_open_waits(service):

@@ -1,5 +1,7 @@
 """Logged slates of one version, weighed for it and for others."""
 
+import gc
+from dataclasses import fields
 from datetime import timedelta
 
 import msgspec
@@ -11,8 +13,8 @@ from service_rows import decision
 
 from matinee.evaluation.off_policy.slate_iips import IndependentIPS
 from matinee.policies import EpsilonGreedy, PlackettLuce
-from matinee.service import chances, comparing
-from matinee.service.chances import Drawer, Shown
+from matinee.service import chances, comparing, logged, weighed, weighing
+from matinee.service.chances import Shown
 from matinee.service.comparing import OfChoices, OfSlates, compare
 from matinee.service.outcomes import close_windows
 from matinee.service.weighing import weigh
@@ -125,8 +127,8 @@ def test_what_a_logger_could_not_have_shown(policy, slate, impossible):
         segment=preference.segment.tolist(),
         scores=preference.logits.tolist(),
     )
-    logger, none = Drawer(policy), np.zeros(3)
-    shown = Shown(record, none, 0, list("abcd"), frozenset(), logger, np.arange(3, dtype=np.int32))
+    none = np.zeros(3)
+    shown = Shown(record, none, 0, list("abcd"), frozenset(), policy, np.arange(3, dtype=np.int32))
     could, first = shown.could_show(np.array(slate, np.int32))
     assert (~could).tolist() == impossible
     assert first == policy.propensities(preference, np.array(slate[:1], np.int32))[0]
@@ -154,13 +156,76 @@ def test_a_rare_title_in_a_slot_has_a_chance_and_its_weights_average_to_one():
             scores=preference.logits.tolist(),
             seed=seed,
         )
-        shown = Shown(record, np.zeros(2), 0, "abc", frozenset(), Drawer(logger), slate.actions)
-        found = chances.chances(shown, Drawer(candidate), candidate.prefer(scores))
+        shown = Shown(record, np.zeros(2), 0, "abc", frozenset(), logger, slate.actions)
+        found = chances.chances(shown, candidate, candidate.prefer(scores))
         assert (found.logging[0] > 0).all()
         ratios.append(found.wanted[0] / found.logging[0])
     error = np.std(ratios, axis=0, ddof=1) / np.sqrt(len(ratios))
     assert (np.abs(np.mean(ratios, axis=0) - 1) < 3 * error).all()
     assert (error < 0.1).all()
+
+
+def same(one, other):
+    """Whether two versions' columns are the same, but for how long they took and rounded sums."""
+    assert dict(one.missing) == pytest.approx(dict(other.missing))
+    pairs = [(one, other), (one.slates, other.slates)]
+    if one.wholes is not None:
+        pairs.append((one.wholes, other.wholes))
+    for first, second in pairs:
+        for field in fields(first):
+            if field.name not in {"missing", "latency", "slates", "wholes"}:
+                mine, theirs = getattr(first, field.name), getattr(second, field.name)
+                assert np.array_equal(mine, theirs), field.name
+
+
+@pytest.mark.parametrize("log", ["log_of_choices", "log_of_slates"])
+def test_the_order_of_parts_does_not_matter(log, request, monkeypatch):
+    """Neither of buckets nor within them, where a member's decisions may be in two parts."""
+    asked = (request.getfixturevalue(log), "titles", ["titles@1", "titles@2"])
+    monkeypatch.setattr(logged, "PART", 40)
+    before = weigh(*asked, AT - timedelta(hours=1), by="titles@2").weighed
+    parts = weighing.logged
+    monkeypatch.setattr(weighing, "logged", lambda *found: reversed(list(parts(*found))))
+    after = weigh(*asked, AT - timedelta(hours=1), by="titles@2").weighed
+    for name, found in before.items():
+        same(found, after[name])
+    assert len(np.unique(found.slates.cluster)) == 200
+
+
+def test_decisions_are_let_go_part_by_part(log_of_choices, monkeypatch):
+    monkeypatch.setattr(logged, "PART", 40)
+    alive = []
+
+    def count(_):
+        alive.append(sum(isinstance(one, Shown) for one in gc.get_objects()))
+
+    versions = ["titles@2", "titles@3"]
+    found = weigh(log_of_choices, "titles", versions, AT - timedelta(hours=1), advance=count)
+    assert len(alive) == log_of_choices.lake.bucket_count
+    assert 0 < max(alive) <= 40 < len(found.weighed["titles@3"].at)
+
+
+def test_the_chances_of_one_slot_are_whole(log_of_choices):
+    since = AT - timedelta(hours=1)
+    found = weigh(log_of_choices, "titles", ["titles@2", "titles@3"], since).weighed
+    for each in found.values():
+        wholes, rows = each.wholes, np.arange(len(each.at))
+        assert np.allclose(wholes.chance.sum(axis=1), 1)
+        assert np.allclose(wholes.chance[rows, wholes.shown], each.slates.target[:, 0])
+
+
+def test_a_log_too_large_for_them_is_compared_without_predictions(log_of_choices, monkeypatch):
+    versions, since = ["titles@3", "titles@2"], AT - timedelta(hours=1)
+    whole = compare(*weigh(log_of_choices, "titles", versions, since).weighed.values(), (0.0, 1.0))
+    monkeypatch.setattr(weighed, "CELLS", 4_000)
+    found = weigh(log_of_choices, "titles", versions, since).weighed
+    assert all(one.wholes.chance is None for one in found.values())
+    bare = compare(*found.values(), (0.0, 1.0))
+    assert whole.predicts
+    assert not bare.predicts
+    assert not bare.candidate.expected.any()
+    assert np.array_equal(bare.weights, whole.weights)
+    assert np.array_equal(bare.largest, whole.largest)
 
 
 def test_decisions_of_a_policy_that_is_not_registered_are_counted_apart(service):

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from matinee.decisions import generator
 from matinee.decisions.rebuild import preference_of
-from matinee.decisions.recent import Recent
 from matinee.evaluation.off_policy import simulated_marginals
 from matinee.lake.records import Decision
 from matinee.policies import PlackettLuce, Policy, Preference
@@ -28,9 +27,6 @@ too seldom to be checked one by one."""
 SLATES = 4
 """Slates drawn from a version for each decision, to see what it would show."""
 
-KEPT = 4_096
-"""Distributions kept in memory: a member's stays the same while the history does."""
-
 Floats = NDArray[np.float64]
 Places = NDArray[np.int32]
 Marginals = tuple[Floats, Floats]
@@ -41,38 +37,6 @@ class Drawn(NamedTuple):
 
     actions: Places
     first: float
-
-
-class Drawer:
-    """A policy, and its whole distributions over the first slot, each worked out once."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-        self._kept = Recent[Floats](KEPT)
-
-    def distribution(self, preference: Preference) -> Floats:
-        """The chance [S] of each action of the segment."""
-        places = np.arange(len(preference.segment), dtype=np.int32)
-        among = Preference(places, preference.logits)
-        key = preference.logits.tobytes()
-        return self._kept.get(key, lambda: self.policy.probabilities(among, len(places)))
-
-    def marginals(self, preference: Preference, actions: Places, seed: Sequence[int]) -> Marginals:
-        """The chance [K] of each action in its slot whatever stands above, and the error [K]."""
-        return simulated_marginals(self.policy, preference, actions, DRAWS, seed)
-
-    def slates(self, preference: Preference, slots: int, seed: int) -> list[Drawn]:
-        """A few slates; none where nothing is preferred."""
-        if not len(preference.segment):
-            return []
-        rng = generator(seed)
-        if slots == 1:
-            chance = self.distribution(preference)
-            found = np.searchsorted(chance.cumsum(), rng.random(SLATES), side="right")
-            places = np.minimum(found, len(chance) - 1).tolist()
-            return [Drawn(preference.segment[[one]], float(chance[one])) for one in places]
-        drawn = [self.policy.draw(preference, slots, rng) for _ in range(SLATES)]
-        return [Drawn(slate.actions, float(slate.propensities[0])) for slate in drawn]
 
 
 @dataclass(frozen=True)
@@ -89,7 +53,7 @@ class Shown:
     closed_at: int
     candidates: Sequence[str]
     fresh: frozenset[str]
-    logger: Drawer
+    logger: Policy
     actions: Places
 
     @cached_property
@@ -100,7 +64,7 @@ class Shown:
     @cached_property
     def distribution(self) -> Floats:
         """The logger's chance [S] of each action of its segment in the first slot."""
-        return self.logger.distribution(self.preference)
+        return _distribution(self.logger, self.preference)
 
     @cached_property
     def marginals(self) -> Marginals:
@@ -114,8 +78,8 @@ class Shown:
         so that 1 / m is right without a correction, and has no error to carry.
         """
         seed = [self.record.seed, 0]
-        marginals, errors = self.logger.marginals(self.preference, self.actions, seed)
-        if isinstance(self.logger.policy, PlackettLuce):
+        marginals, errors = _marginals(self.logger, self.preference, self.actions, seed)
+        if isinstance(self.logger, PlackettLuce):
             return marginals, errors
         own = np.array(self.record.propensities)
         return (DRAWS * marginals + own) / (DRAWS + 1), np.zeros(len(own))
@@ -127,7 +91,7 @@ class Shown:
             return self.preference.segment[self.distribution >= LIKELY]
         found: list[int] = []
         for place in self.preference.segment.tolist():
-            chance = self.logger.policy.propensities(self.preference, np.array([place], np.int32))
+            chance = self.logger.propensities(self.preference, np.array([place], np.int32))
             if chance[0] < LIKELY:
                 break
             found.append(place)
@@ -140,7 +104,7 @@ class Shown:
         it would show below one is not known. Also the chance of what stands in the first slot.
         """
         inside = np.isin(slate, self.preference.segment)
-        chance = self.logger.policy.propensities(self.preference, slate)
+        chance = self.logger.propensities(self.preference, slate)
         never = np.logical_or.accumulate(inside & (chance == 0))
         return inside & ~never, float(chance[0])
 
@@ -195,38 +159,74 @@ class Chances:
 def own_chances(shown: Shown) -> Chances:
     """Those of the version that decided itself: every ratio is one, exactly."""
     ones, none = np.ones(len(shown.actions)), np.zeros(len(shown.actions))
-    preference, whole = shown.preference, None
+    preference, seed, whole = shown.preference, shown.record.seed, None
     if len(shown.actions) == 1:
         whole = Whole(preference.segment, shown.distribution, 1.0)
+        drawn = _choices(whole, seed)
+    else:
+        slates = _slates(shown.logger, preference, len(ones), seed)
+        drawn = [place for slate in slates for place in slate.actions.tolist()]
     return Chances(
         shown,
         np.array(shown.record.propensities),
         (ones, none),
         (ones, none),
-        _titles(shown, shown.logger.slates(preference, len(ones), shown.record.seed)),
+        [shown.candidates[place] for place in drawn],
         Beyond({}, 0.0, 0.0),
         whole,
     )
 
 
-def chances(shown: Shown, version: Drawer, preference: Preference) -> Chances:
+def chances(shown: Shown, version: Policy, preference: Preference) -> Chances:
     """Those of a version that did not decide itself, with what it would have preferred."""
-    seed, target = shown.record.seed, version.policy.propensities(preference, shown.actions)
-    slates = version.slates(preference, len(shown.actions), seed)
-    drawn = _titles(shown, slates)
+    seed, target = shown.record.seed, version.propensities(preference, shown.actions)
     if len(shown.actions) > 1:
-        wanted = version.marginals(preference, shown.actions, [seed, 1])
+        slates = _slates(version, preference, len(shown.actions), seed)
+        drawn = [shown.candidates[place] for slate in slates for place in slate.actions.tolist()]
+        wanted = _marginals(version, preference, shown.actions, [seed, 1])
         beyond = _beyond(shown, slates)
         return Chances(shown, target, shown.marginals, wanted, drawn, beyond, None)
     exact = np.zeros(1)
     logging = np.array(shown.record.propensities), exact
     whole, beyond = _whole(shown, version, preference)
+    drawn = [shown.candidates[place] for place in _choices(whole, seed)]
     return Chances(shown, target, logging, (target, exact), drawn, beyond, whole)
 
 
-def _whole(shown: Shown, version: Drawer, preference: Preference) -> tuple[Whole, Beyond]:
+def _distribution(policy: Policy, preference: Preference) -> Floats:
+    """The chance [S] of each action of the segment in the first slot."""
+    places = np.arange(len(preference.segment), dtype=np.int32)
+    return policy.probabilities(Preference(places, preference.logits), len(places))
+
+
+def _marginals(
+    policy: Policy, preference: Preference, actions: Places, seed: Sequence[int]
+) -> Marginals:
+    """The chance [K] of each action in its slot whatever stands above, and the error [K]."""
+    return simulated_marginals(policy, preference, actions, DRAWS, seed)
+
+
+def _slates(policy: Policy, preference: Preference, slots: int, seed: int) -> list[Drawn]:
+    """A few slates; none where nothing is preferred."""
+    if not len(preference.segment):
+        return []
+    rng = generator(seed)
+    drawn = [policy.draw(preference, slots, rng) for _ in range(SLATES)]
+    return [Drawn(slate.actions, float(slate.propensities[0])) for slate in drawn]
+
+
+def _choices(whole: Whole, seed: int) -> list[int]:
+    """A few slates of one slot; none where nothing is preferred."""
+    if not len(whole.places):
+        return []
+    found = np.searchsorted(whole.chances.cumsum(), generator(seed).random(SLATES), side="right")
+    chosen: list[int] = whole.places[np.minimum(found, len(whole.places) - 1)].tolist()
+    return chosen
+
+
+def _whole(shown: Shown, version: Policy, preference: Preference) -> tuple[Whole, Beyond]:
     """The distribution over one slot, and what of it has no chance in the log."""
-    places, mine = preference.segment, version.distribution(preference)
+    places, mine = preference.segment, _distribution(version, preference)
     logged = np.zeros(len(shown.candidates))
     logged[shown.preference.segment] = shown.distribution
     theirs = logged[places]
@@ -257,7 +257,3 @@ def _beyond(shown: Shown, slates: Sequence[Drawn]) -> Beyond:
         return Beyond(missing, 0.0, 0.0)
     mass = float(np.mean(inside))
     return Beyond(missing, 1 - mass, float(np.mean(weights)) - mass**2)
-
-
-def _titles(shown: Shown, slates: Sequence[Drawn]) -> list[str]:
-    return [shown.candidates[place] for slate in slates for place in slate.actions.tolist()]

@@ -31,7 +31,7 @@ from matinee.evaluation.off_policy import (
 from matinee.evaluation.off_policy.outcome_models import ActionMean, doubling, predictable
 from matinee.evaluation.off_policy.weights import Support, Weights
 from matinee.service.chances import Floats
-from matinee.service.weighed import Integers, Weighed, Wholes
+from matinee.service.weighed import Weighed, Wholes
 
 LOOKS = 40
 """At how many sizes of the log the interval is kept, to draw it."""
@@ -43,9 +43,6 @@ predictions, and where no reward closes in time to predict by, at most 1 % longe
 
 WORTH = 100.0
 """Effective slates below which estimates by the weights of whole slates would mislead."""
-
-CELLS = 20_000_000
-"""Predictions held at once, decisions times actions; of larger logs predictions are left out."""
 
 SequenceT = TypeVar("SequenceT", bound=PairedDifference)
 Named = Sequence[tuple[str, Estimator[Any]]]
@@ -231,7 +228,7 @@ def compare(
     mine, theirs = candidate.wholes, champion.wholes
     if mine is None or theirs is None:
         return OfSlates(reward_range, candidate.outside, candidate.slates, champion.slates)
-    q = _predictions(candidate, mine.logged, reward_range[0])
+    q = _predictions(candidate, mine, reward_range[0])
     ours, own = (_batch(*one, q) for one in ((candidate, mine), (champion, theirs)))
     # Where logged propensities are not those of the policy, which calibration is to find, a weight
     # may be above what it could have been.
@@ -239,48 +236,33 @@ def compare(
     return OfChoices(reward_range, candidate.outside, ours, own, largest, q is not None)
 
 
-@dataclass(frozen=True)
-class _Predictions:
-    """q [N, B + 1] of the B actions that were shown, `codes` [B], and last of all others."""
+def _predictions(weighed: Weighed, wholes: Wholes, prior: float) -> Floats | None:
+    """Mean rewards of actions as far as they were known at each decision; before any, `prior`.
 
-    codes: Integers
-    q: Floats
-
-    def of(self, row: Integers, action: Integers) -> Floats:
-        """The prediction [M] of each action [M] in a row [M]."""
-        place = np.minimum(np.searchsorted(self.codes, action), len(self.codes) - 1)
-        column = np.where(self.codes[place] == action, place, len(self.codes))
-        found: Floats = self.q[row, column]
-        return found
-
-
-def _predictions(weighed: Weighed, logged: Integers, prior: float) -> _Predictions | None:
-    """Mean rewards of actions as far as they were known at each decision; before any, `prior`."""
-    codes, action = np.unique(logged, return_inverse=True)
-    if len(logged) * (len(codes) + 1) > CELLS:
+    q [N, B + 1] of the B actions that are shown, and last of all others; `None` where these are
+    too many.
+    """
+    if wholes.chance is None:
         return None
-    q = predictable(
-        ActionMean(len(codes) + 1),
-        np.empty((len(logged), 0)),
-        action,
+    return predictable(
+        ActionMean(wholes.chance.shape[1]),
+        np.empty((len(wholes.shown), 0)),
+        wholes.shown,
         weighed.slates.reward[:, 0],
         at=weighed.at,
         closed_at=weighed.closed_at,
         refits=doubling(weighed.closed_at),
         prior=prior,
     )
-    return _Predictions(codes, q)
 
 
-def _batch(weighed: Weighed, wholes: Wholes, predictions: _Predictions | None) -> Batch:
+def _batch(weighed: Weighed, wholes: Wholes, q: Floats | None) -> Batch:
     """Decisions of one slot, with what was predicted of them."""
     slates = weighed.slates
     columns: dict[str, Any] = {"outside": weighed.outside, "cluster": slates.cluster}
-    if predictions is not None:
-        rows = np.arange(len(slates))
-        terms = wholes.chance * predictions.of(wholes.row, wholes.action)
-        columns["expected"] = np.bincount(wholes.row, terms, len(slates))
-        columns["predicted"] = predictions.of(rows, wholes.logged)
+    if q is not None and wholes.chance is not None:
+        columns["expected"] = np.einsum("nb,nb->n", wholes.chance, q)
+        columns["predicted"] = q[np.arange(len(q)), wholes.shown]
     return Batch.of(slates.reward[:, 0], slates.propensity[:, 0], slates.target[:, 0], **columns)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import compress
@@ -19,10 +19,16 @@ from matinee.lake.records import Decision, micros
 from matinee.lake.table import Bucket
 from matinee.surfaces import History
 
+PART = 256
+"""Decisions that are held at once as records."""
+
+CHOICES = 2_000_000
+"""Actions that these could choose from at most, all told: each takes some 120 bytes."""
+
 
 @dataclass(frozen=True)
 class Logged:
-    """Closed decisions of one bucket of members, in order of time within a member.
+    """A few closed decisions of a bucket of members, in order of time within a member.
 
     `rewards` holds one array [K] for each record, a reward for each of its positions; `closed_at`
     when they were final, microseconds since 1970; `histories` what the member had watched as far as
@@ -59,32 +65,40 @@ def eligible_sets(lake: Lake, surface: str) -> dict[str, list[str]]:
     return dict(sets.join(named, on="eligible", how="semi").collect().iter_rows())
 
 
-def logged(lake: Lake, surface: str, since: datetime, min_minutes: float) -> Iterator[Logged]:
-    """The decisions made on a surface after `since`, bucket by bucket.
+def single_choices(
+    lake: Lake, surface: str, since: datetime, policies: Collection[str]
+) -> list[str]:
+    """The actions that policies showed after `since` where one was asked for, ascending."""
+    alone = pl.col("actions").list.len() == 1
+    theirs = (pl.col("surface") == surface) & (pl.col("at") > since)
+    made = lake.scan("decisions").filter(theirs, alone, pl.col("policy").is_in(list(policies)))
+    shown = made.select(pl.col("actions").list.first().unique())
+    return sorted(shown.collect(engine="streaming")["actions"])
+
+
+def logged(
+    lake: Lake,
+    surface: str,
+    since: datetime,
+    min_minutes: float,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Iterator[Logged]:
+    """The decisions made on a surface after `since`, part by part; none is of two buckets.
 
     The histories are as of each decision: events that happened before it and were known by then,
-    whatever has arrived since.
+    whatever has arrived since. `advance` is told of each bucket that is done.
     """
     tables = [lake.tables[name].buckets() for name in ("decisions", "outcomes", "events")]
     for decisions, outcomes, events in zip(*tables, strict=True):
         asked = _decisions(decisions, surface, since)
-        if not asked.height:
-            continue
-        found = asked.join(_rewards(outcomes, surface), on=_IDS, how="left", maintain_order="left")
-        rows, others = _parted(list(found.iter_rows(named=True)))
-        watched = _watched(events, asked["member_id"].unique(), min_minutes)
-        records = [_record(row) for row in rows]
-        histories = [watched[record.member_id].before(micros(record.at)) for record in records]
-        like = list(map(_agrees, records, histories))
-        whole = Logged(
-            records,
-            [np.array(row["rewards"]) for row in rows],
-            [micros(row["closed_at"]) for row in rows],
-            histories,
-            [(row["policy"], micros(row["at"])) for row in others],
-            like.count(False),
-        )
-        yield whole.keep(like)
+        if asked.height:
+            watched = _watched(events, asked["member_id"].unique(), min_minutes)
+            rewards = _rewards(outcomes, surface)
+            found = asked.join(rewards, on=_IDS, how="left", maintain_order="left")
+            widest = max(1, *found["segment"].list.len())
+            for part in found.iter_slices(max(1, min(PART, CHOICES // widest))):
+                yield _part(part, watched)
+        advance(1)
 
 
 _IDS = ["member_id", "decision_id"]
@@ -107,6 +121,22 @@ class _Watched:
             latest.pop(title, None)
             latest[title] = int(self.times[row])
         return History(tuple(latest), tuple(latest.values()))
+
+
+def _part(found: pl.DataFrame, watched: Mapping[str, _Watched]) -> Logged:
+    rows, others = _parted(list(found.iter_rows(named=True)))
+    records = [_record(row) for row in rows]
+    histories = [watched[record.member_id].before(micros(record.at)) for record in records]
+    like = list(map(_agrees, records, histories))
+    whole = Logged(
+        records,
+        [np.array(row["rewards"]) for row in rows],
+        [micros(row["closed_at"]) for row in rows],
+        histories,
+        [(row["policy"], micros(row["at"])) for row in others],
+        like.count(False),
+    )
+    return whole.keep(like)
 
 
 def _decisions(bucket: Bucket, surface: str, since: datetime) -> pl.DataFrame:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import compress
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from matinee.decisions import Counterfactual
 from matinee.errors import MatineeError
@@ -17,11 +15,12 @@ from matinee.evaluation.off_policy.calibration import Calibration
 from matinee.evaluation.off_policy.closed import closed
 from matinee.lake.records import Decision, micros
 from matinee.models import Vocabulary
-from matinee.service.chances import Chances, Drawer, Floats, Shown, chances, own_chances
+from matinee.policies import Policy
+from matinee.service.chances import Floats, Shown, chances, own_chances
 from matinee.service.folder import Service
-from matinee.service.logged import Logged, eligible_sets, logged
+from matinee.service.logged import Logged, eligible_sets, logged, single_choices
 from matinee.service.outcomes import GRACE
-from matinee.service.weighed import Weighed, country, joined
+from matinee.service.weighed import Kept, Numbers, Weighed, country
 from matinee.surfaces import Request, Surface
 
 TIMED = 200
@@ -73,11 +72,12 @@ def weigh(
     deciders = [name for name in known if by in {None, name}]
     loaded = {name: service.registry.load(name) for name in dict.fromkeys([*versions, *deciders])}
     where = service.surfaces[surface]
-    log = _Log(where, service, {name: Drawer(loaded[name][1]) for name in deciders})
-    asked = [_Asked(name, Counterfactual(*loaded[name]), log.sets) for name in versions]
+    log = _Log(where, service, {name: loaded[name][1] for name in deciders})
+    numbers = Numbers(single_choices(service.lake, surface, since, deciders), log.sets)
+    asked = [_Asked(name, Counterfactual(*loaded[name]), log.sets, numbers) for name in versions]
     unwritten, unlike, foreign = list[int](), 0, 0
     minutes = service.settings.surfaces.titles.min_minutes
-    for part in logged(service.lake, surface, since, minutes):
+    for part in logged(service.lake, surface, since, minutes, advance):
         own = part.keep([record.policy in deciders for record in part.records])
         unwritten += [at for policy, at in part.unwritten if policy in deciders]
         unlike += part.unlike
@@ -85,8 +85,7 @@ def weigh(
         shown = log.shown(own)
         for version in asked:
             version.weigh(own, shown)
-        advance(1)
-    weighed = {version.name: version.weighed(log.codes) for version in asked}
+    weighed = {version.name: version.weighed() for version in asked}
     times = np.array(unwritten, np.int64)
     last = max((int(found.at.max(initial=0)) for found in weighed.values()), default=0)
     waiting = closed(times, window=where.window, grace=GRACE, now=now or datetime.now(UTC)).open
@@ -105,7 +104,7 @@ def weigh(
 class _Log:
     """What is known of a surface's log, and how its propensities do."""
 
-    def __init__(self, surface: Surface, service: Service, loggers: Mapping[str, Drawer]) -> None:
+    def __init__(self, surface: Surface, service: Service, loggers: Mapping[str, Policy]) -> None:
         self.surface, self.loggers = surface, loggers
         self.sets = eligible_sets(service.lake, surface.name)
         self.actions = Vocabulary(sorted({each for ids in self.sets.values() for each in ids}))
@@ -154,11 +153,14 @@ class _Asked:
     """A version that is asked about decisions, and what it said so far."""
 
     def __init__(
-        self, name: str, version: Counterfactual, sets: Mapping[str, Sequence[str]]
+        self,
+        name: str,
+        version: Counterfactual,
+        sets: Mapping[str, Sequence[str]],
+        numbers: Numbers,
     ) -> None:
         self.name, self.version, self.sets = name, version, sets
-        self.drawer = Drawer(version.policy)
-        self.said: list[Chances] = []
+        self.kept = Kept(numbers)
         self.latency: list[float] = []
 
     def weigh(self, part: Logged, shown: Sequence[Shown]) -> None:
@@ -166,17 +168,18 @@ class _Asked:
         own = [one.record.policy == self.name for one in shown]
         others = part.keep([not mine for mine in own])
         self._time(others)
-        preferred = self.version.preferences(others.records, self.sets, others.histories)
-        self.said += map(own_chances, compress(shown, own))
-        for one, preference in zip(
-            compress(shown, (not mine for mine in own)), preferred, strict=True
-        ):
-            self.said.append(chances(one, self.drawer, preference))
+        preferred = iter(self.version.preferences(others.records, self.sets, others.histories))
+        self.kept.add(
+            [
+                own_chances(one) if mine else chances(one, self.version.policy, next(preferred))
+                for one, mine in zip(shown, own, strict=True)
+            ]
+        )
 
-    def weighed(self, codes: Mapping[str, NDArray[np.int32]]) -> Weighed:
+    def weighed(self) -> Weighed:
         """All that was said, in order of time."""
         try:
-            return joined(self.said, codes, self.latency)
+            return self.kept.weighed(self.latency)
         except ValueError as error:
             raise MatineeError(
                 f"{self.name} cannot be weighed on this log",
