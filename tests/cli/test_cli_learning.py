@@ -75,6 +75,17 @@ def test_versions_says_which_is_the_champion(shows, capsys):
     assert aliases == {"titles@1": "", "titles@2": "champion"}
 
 
+def test_work_once_ends_with_one_where_a_job_failed(shows, capsys, monkeypatch):
+    def full(_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("matinee.service.jobs.compact", full)
+    assert run(["work", "--once"]) == 1
+    printed = capsys.readouterr()
+    assert "compact\tfailed: no space left on device" in printed.out
+    assert "compact failed" in printed.err
+
+
 def test_work_once_runs_every_job(shows, capsys):
     with Service.open(shows) as service:
         one = service.lake.scan("events").filter(kind="play").head(1).collect().to_dicts()[0]

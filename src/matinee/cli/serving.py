@@ -19,6 +19,7 @@ from matinee import demo as demonstration
 from matinee.api import server
 from matinee.cli.app import HERE, ServiceFolder, app, examples, opening
 from matinee.console import say, show
+from matinee.errors import MatineeError
 from matinee.service.folder import Service
 from matinee.service.jobs import Worker
 
@@ -93,14 +94,21 @@ def work(
     Parameters
     ----------
     once
-        Run every job once and end.
+        Run every job once and end; with 1 where one of them failed.
     """
     _log_to_stderr()
     stop = threading.Event()
     with opening(service) as opened:
         worker = Worker(opened)
         if once:
-            show(("job", "did"), worker.run_once().items())
+            done = worker.run_once()
+            show(("job", "did"), done.items())
+            if failed := [name for name, did in done.items() if did.startswith("failed: ")]:
+                raise MatineeError(
+                    f"{', '.join(failed)} failed",
+                    why="the table says of what",
+                    next_step="mend that, then matinee work --once",
+                )
             return
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
