@@ -486,3 +486,13 @@ def test_over_many_logs_and_looks_they_miss_in_at_most_5_percent(kind: Kind, dri
     logs = adaptive_logs(1000, 1000, seed=5, drift=drift)
     looks = [*range(5, 50, 5), *range(50, 1001, 50)]
     assert ever_misses(logs, kind(), looks, drift) <= at_most(1000, 0.05)
+
+
+@pytest.mark.parametrize("sequence", [RunningMean(), Betting()])
+def test_propensities_that_cannot_be_true_make_it_void(sequence):
+    """Whatever was chosen had a chance of 0.05, and is what the candidate always chooses."""
+    log = Batch.of([1.0, 0.0] * 500, [0.05] * 1000, [1.0] * 1000)
+    interval = sequence.add(log).interval()
+    assert interval.void
+    assert (interval.low, interval.high) == (0.0, 1.0)
+    assert not sequence.interval().void

@@ -236,3 +236,10 @@ def test_all_turns_together_spend_the_budget_and_no_more():
     for alpha, turn in ((0.0, 1), (1.0, 1), (0.05, 0)):
         with pytest.raises(ValueError, match="turn at least 1"):
             spent(alpha, turn)
+
+
+def test_bounds_that_cross_are_no_ground_to_judge_on():
+    verdict = judge(replace(GOOD, difference=replace(GOOD.difference, void=True)), RULES)
+    assert verdict.outcome == "insufficient support"
+    assert "bounds of the difference cross" in verdict.reasons[0]
+    assert "mend how propensities are logged" in verdict.next_steps[0]

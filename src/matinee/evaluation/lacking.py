@@ -67,6 +67,11 @@ def _unsound(evidence: Evidence) -> Iterator[Finding]:
             "run matinee work; if they stay without, the surface gives them no finite reward for "
             "each position",
         )
+    if evidence.difference.void:
+        yield (
+            "the bounds of the difference cross, as they seldom do with true propensities",
+            "mend how propensities are logged, and judge on decisions after that",
+        )
     if not evidence.varied:
         yield (
             "every reward in the log is the same: it cannot tell better from worse",

@@ -14,7 +14,8 @@ class Interval:
     """A value and what bounds it: low <= high, or NaN where the method has nothing to say.
 
     `level` is what the interval holds the truth with, 1 - alpha, and `method` says how it was made
-    and, where only one end is bounded, which.
+    and, where only one end is bounded, which. It is `void` where the bounds from two sides crossed,
+    which true propensities seldom bring about: then it is the whole range.
 
     Raises `ValueError` for ends that cross, and for a level that is not above 0 and below 1.
     """
@@ -24,6 +25,7 @@ class Interval:
     high: float
     level: float
     method: str
+    void: bool = False
 
     def __post_init__(self) -> None:
         if self.low > self.high:

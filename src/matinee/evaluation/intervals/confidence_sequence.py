@@ -207,10 +207,11 @@ def finished(
     """The interval with these bounds, or the whole range where they cross."""
     if side != "both":
         method += f", {side} bound only"
-    if bounds[0] > bounds[1]:
+    void = bounds[0] > bounds[1]
+    if void:
         bounds = whole
         method += ", void: the bounds cross; check the propensities"
-    return Interval(float(np.clip(value, *bounds)), *bounds, 1 - alpha, method)
+    return Interval(float(np.clip(value, *bounds)), *bounds, 1 - alpha, method, void)
 
 
 def check_settings(reward_range: tuple[float, float], k: float) -> None:
