@@ -9,7 +9,6 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-import msgspec
 import numpy as np
 import polars as pl
 
@@ -17,8 +16,8 @@ from matinee.console import progress, say, show_report, show_tallies, working
 from matinee.decisions import Decider
 from matinee.desk import proof
 from matinee.lake.importers import MovieLens, load
-from matinee.lake.records import Decision, Eligible, Event, micros
-from matinee.lake.rows import Row, frame_of
+from matinee.lake.records import Decision, Eligible, Event
+from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
 from matinee.policies import PlackettLuce
 from matinee.service import judging, training
@@ -98,7 +97,7 @@ def _import_world(service: Service, world: World) -> None:
         ("titles", world.titles()),
         ("windows", world.windows()),
     ):
-        frame = _frame(table, records, known=world.settings.start)
+        frame = frame_of_records(records, SCHEMAS[table], world.settings.start)
         lake.append(table, frame, source="world")
     say(f"Importing {world.settings.days} days of its log ...")
     with progress("Importing days", world.settings.days, "days") as advance:
@@ -118,21 +117,6 @@ def _import_day(service: Service, day: Day) -> None:
     ):
         rows = frame if known is None else frame.with_columns(known_at=pl.col(known))
         service.lake.append(table, rows, source=source)
-
-
-def _frame(table: str, records: Sequence[msgspec.Struct], known: datetime | str) -> pl.DataFrame:
-    """Records as rows of a table that were known at a time, or at that of one of their fields."""
-    schema = SCHEMAS[table]
-    rows = [
-        Row(
-            0,
-            table,
-            micros(known if isinstance(known, datetime) else getattr(record, known)),
-            msgspec.structs.asdict(record),
-        )
-        for record in records
-    ]
-    return frame_of(rows, schema).drop("seq")
 
 
 def _learn(service: Service, as_of: datetime | None = None) -> None:
@@ -199,9 +183,13 @@ def _visit(service: Service, world: World) -> None:
     finally:
         runtime.close()
     events = [event for decision in decisions for event in _answers(world, decision)]
-    service.lake.append("eligible", _frame("eligible", sets, at), source="visits")
-    service.lake.append("decisions", _frame("decisions", decisions, "at"), source="visits")
-    service.lake.append("events", _frame("events", events, "ts"), source="visits")
+    for table, records, known in (
+        ("eligible", sets, at),
+        ("decisions", decisions, "at"),
+        ("events", events, "ts"),
+    ):
+        frame = frame_of_records(records, SCHEMAS[table], known)
+        service.lake.append(table, frame, source="visits")
     plays = sum(event.kind == "play" for event in events)
     say(
         f"{len(decisions)} members came back to the champion: "

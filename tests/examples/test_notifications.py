@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -17,8 +16,8 @@ import matinee
 from matinee.api.app import Api
 from matinee.api.guard import Limits
 from matinee.cli import run
-from matinee.lake.records import Decision, Eligible, Event, Member, micros
-from matinee.lake.rows import Row, frame_of
+from matinee.lake.records import Decision, Eligible, Event, Member
+from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
 from matinee.service.folder import Service
 from matinee.service.outcomes import close_windows
@@ -70,12 +69,8 @@ def command(folder, *words):
 
 
 def append(service, table, records, known):
-    times = [known if isinstance(known, datetime) else getattr(one, known) for one in records]
-    rows = [
-        Row(0, table, micros(time), msgspec.structs.asdict(one))
-        for one, time in zip(records, times, strict=True)
-    ]
-    added = service.lake.append(table, frame_of(rows, SCHEMAS[table]).drop("seq"), source="test")
+    frame = frame_of_records(records, SCHEMAS[table], known)
+    added = service.lake.append(table, frame, source="test")
     assert added.rejected == 0
 
 

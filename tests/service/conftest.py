@@ -3,14 +3,13 @@
 import shutil
 from datetime import timedelta
 
-import msgspec
 import numpy as np
 import pytest
 from notes import Notes
 from service_rows import VISITED
 
-from matinee.lake.records import Eligible, Event, micros
-from matinee.lake.rows import Row, frame_of
+from matinee.lake.records import Eligible, Event
+from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
 from matinee.policies import PlackettLuce
 from matinee.service.folder import Service
@@ -26,9 +25,9 @@ POLICIES = (
 
 
 def append(service, table, records):
-    known = micros(VISITED + timedelta(minutes=5) * (table == "events"))
-    rows = [Row(0, table, known, msgspec.structs.asdict(one)) for one in records]
-    added = service.lake.append(table, frame_of(rows, SCHEMAS[table]).drop("seq"), source="test")
+    known = VISITED + timedelta(minutes=5) * (table == "events")
+    frame = frame_of_records(records, SCHEMAS[table], known)
+    added = service.lake.append(table, frame, source="test")
     assert added.rejected == 0
 
 

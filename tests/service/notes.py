@@ -3,13 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
-import msgspec
 import numpy as np
 import polars as pl
 
 from matinee.decisions import Decider
-from matinee.lake.records import Eligible, micros
-from matinee.lake.rows import Row, frame_of
+from matinee.lake.records import Eligible
+from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
 from matinee.models import Dataset, Histories, Popularity, Vocabulary
 from matinee.policies import EpsilonGreedy
@@ -103,14 +102,6 @@ def written(service, *decisions):
 
 
 def append(service, table, records, known=None):
-    when = {"decisions": "at", "outcomes": "closed_at"}.get(table)
-    rows = [
-        Row(
-            0,
-            table,
-            micros(known or (getattr(one, when) if when else START)),
-            msgspec.structs.asdict(one),
-        )
-        for one in records
-    ]
-    return service.lake.append(table, frame_of(rows, SCHEMAS[table]).drop("seq"), source="test")
+    when = {"decisions": "at", "outcomes": "closed_at"}.get(table, START)
+    frame = frame_of_records(records, SCHEMAS[table], known or when)
+    return service.lake.append(table, frame, source="test")

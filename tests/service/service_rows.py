@@ -2,10 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-import msgspec
-
-from matinee.lake.records import Decision, Event, micros
-from matinee.lake.rows import Row, frame_of
+from matinee.lake.records import Decision, Event
+from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
 
 AT = datetime(2026, 3, 1, 20, tzinfo=UTC)
@@ -49,9 +47,6 @@ def log(service, *records, known=None):
     """Rows that were known when they happened, or at `known`."""
     for record in records:
         table, time = ("decisions", "at") if isinstance(record, Decision) else ("events", "ts")
-        at = micros(known or getattr(record, time))
-        row = Row(0, table, at, msgspec.structs.asdict(record))
-        added = service.lake.append(
-            table, frame_of([row], SCHEMAS[table]).drop("seq"), source="test"
-        )
+        frame = frame_of_records([record], SCHEMAS[table], known or time)
+        added = service.lake.append(table, frame, source="test")
         assert added.rejected == 0

@@ -102,11 +102,7 @@ def calibration(points: Sequence[Point]) -> str:
     title = f"calibration of {len(ordered)} actions: the intervals of {off} leave 1 out"
 
     def draw(axes: Axes) -> None:
-        places = np.arange(len(ordered))
-        low, high = (np.array([getattr(p, end) for p in ordered]) for end in ("low", "high"))
-        axes.vlines(places, low, high, color=SECOND, linewidth=1)
-        axes.plot(places, [p.value for p in ordered], ".", color=ACCENT)
-        axes.axhline(1, color=INK, linestyle=":", linewidth=1)
+        _around_one(axes, ordered)
         axes.locator_params(axis="x", integer=True)
         axes.set_xlabel("actions, in order")
         axes.set_ylabel("mean of 1{a} / p(a)")
@@ -124,11 +120,7 @@ def days(points: Sequence[Point]) -> str:
     title = f"mean weight on {len(points)} days: the intervals of {off} leave 1 out"
 
     def draw(axes: Axes) -> None:
-        places = np.arange(len(points))
-        low, high = (np.array([getattr(p, end) for p in points]) for end in ("low", "high"))
-        axes.vlines(places, low, high, color=SECOND, linewidth=1)
-        axes.plot(places, [p.value for p in points], ".", color=ACCENT)
-        axes.axhline(1, color=INK, linestyle=":", linewidth=1)
+        _around_one(axes, points)
         ends = sorted({0, len(points) - 1}) if points else []
         axes.set_xticks(ends, [points[end].label for end in ends])
         axes.set_ylabel("mean weight")
@@ -161,6 +153,15 @@ def against_size(
         axes.set_ylabel(unit)
 
     return _svg(draw, 2.8, title)
+
+
+def _around_one(axes: Axes, points: Sequence[Point]) -> None:
+    """Points with their intervals, side by side, and the line at 1."""
+    places = np.arange(len(points))
+    low, high = (np.array([getattr(p, end) for p in points]) for end in ("low", "high"))
+    axes.vlines(places, low, high, color=SECOND, linewidth=1)
+    axes.plot(places, [p.value for p in points], ".", color=ACCENT)
+    axes.axhline(1, color=INK, linestyle=":", linewidth=1)
 
 
 def _svg(draw: Callable[[Axes], None], height: float, title: str) -> str:

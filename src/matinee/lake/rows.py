@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import polars as pl
 
+from matinee.lake.records import micros
 from matinee.lake.schemas import Schema
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -47,3 +49,19 @@ def frame_of(rows: Sequence[Row], schema: Schema) -> pl.DataFrame:
     columns["known_at"] = [row.known_at for row in rows]
     columns["seq"] = [row.seq for row in rows]
     return pl.DataFrame(columns, schema=schema.stored)
+
+
+def frame_of_records(
+    records: Sequence[msgspec.Struct], schema: Schema, known: datetime | str
+) -> pl.DataFrame:
+    """Records of one table as `Lake.append` takes them, known at a time, or at that of a field."""
+    rows = [
+        Row(
+            0,
+            schema.name,
+            micros(known if isinstance(known, datetime) else getattr(record, known)),
+            msgspec.structs.asdict(record),
+        )
+        for record in records
+    ]
+    return frame_of(rows, schema).drop("seq")

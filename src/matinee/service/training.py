@@ -41,7 +41,7 @@ def make_models(
     return [usual.get(name) or make_model(name, train) for name in names or usual]
 
 
-def make_policy(surface: Surface, name: str | None = None) -> Policy:
+def usual_policy(surface: Surface, name: str | None = None) -> Policy:
     """One of the surface's usual policies by name, the first by default."""
     usual = surface.policies()
     if name is not None and name not in usual:
@@ -150,7 +150,7 @@ def train(
     """
     as_of = as_of_past(as_of)
     chosen = make_models(service, names, surface)
-    drawn = make_policy(service.surface(surface), policy)
+    drawn = usual_policy(service.surface(surface), policy)
     minutes = service.settings.surfaces.titles.min_minutes
     watched = any(model.learns_from == "histories" for model in chosen)
     data = training_set(service.lake, as_of, minutes, surface, needs_histories=watched)

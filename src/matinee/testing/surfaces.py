@@ -23,7 +23,7 @@ import polars as pl
 
 from matinee.decisions import Decider
 from matinee.lake.records import Decision, Event, micros
-from matinee.lake.rows import Row, frame_of
+from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
 from matinee.models import MODELS, Dataset, Histories, Vocabulary
 from matinee.policies import POLICIES
@@ -176,5 +176,5 @@ def _rewards(
 
 
 def _frame(table: str, records: Sequence[msgspec.Struct]) -> pl.DataFrame:
-    rows = [Row(n, table, micros(AT), msgspec.structs.asdict(one)) for n, one in enumerate(records)]
-    return frame_of(rows, SCHEMAS[table])
+    frame = frame_of_records(records, SCHEMAS[table], AT)
+    return frame.with_columns(seq=pl.int_range(pl.len()))

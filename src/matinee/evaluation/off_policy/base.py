@@ -127,12 +127,21 @@ class SlateEstimator(Estimator[Slates]):
     takes: ClassVar[type[Any]] = Slates
 
 
-def check_number(name: str, value: object) -> None:
-    """Raise `TypeError` unless a setting is a number; ``IPS(batch)`` is meant as an ``add``."""
+def check_number(
+    name: str, value: object, *, above: float | None = None, least: float | None = None
+) -> None:
+    """Raise unless a setting is a number (`TypeError`) above or of at least another (`ValueError`).
+
+    ``IPS(batch)`` is meant as an ``add``.
+    """
     if not isinstance(value, Real):
         raise TypeError(
             f"{name} must be a number, got {_one_of(type(value))}; what was logged goes to add"
         )
+    if above is not None and not float(value) > above:
+        raise ValueError(f"{name} must be above {above:g}, got {value}")
+    if least is not None and not float(value) >= least:
+        raise ValueError(f"{name} must be at least {least:g}, got {value}")
 
 
 def _one_of(kind: type) -> str:

@@ -39,9 +39,7 @@ class DR(ActionEstimator):
     clip: float = np.inf
 
     def __post_init__(self) -> None:
-        check_number("clip", self.clip)
-        if not self.clip > 0:
-            raise ValueError(f"clip must be above 0, got {self.clip}")
+        check_number("clip", self.clip, above=0)
         super().__post_init__()
 
     def terms(self, batch: Batch) -> Floats:

@@ -38,9 +38,7 @@ class DRos(ActionEstimator):
     shrinkage: float
 
     def __post_init__(self) -> None:
-        check_number("shrinkage", self.shrinkage)
-        if not self.shrinkage >= 0:
-            raise ValueError(f"shrinkage must be at least 0, got {self.shrinkage}")
+        check_number("shrinkage", self.shrinkage, least=0)
         super().__post_init__()
 
     def terms(self, batch: Batch) -> Floats:

@@ -36,9 +36,7 @@ class SwitchDR(ActionEstimator):
     threshold: float
 
     def __post_init__(self) -> None:
-        check_number("threshold", self.threshold)
-        if not self.threshold >= 0:
-            raise ValueError(f"threshold must be at least 0, got {self.threshold}")
+        check_number("threshold", self.threshold, least=0)
         super().__post_init__()
 
     def terms(self, batch: Batch) -> Floats:
