@@ -10,8 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matinee.evaluation import fingerprint, five_core, global_time_split, leave_one_out
-from matinee.evaluation.protocols import Holdout, Split
+from matinee.evaluation import (
+    Holdout,
+    Split,
+    fingerprint,
+    five_core,
+    global_time_split,
+    leave_one_out,
+)
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

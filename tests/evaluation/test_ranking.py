@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import matinee
-from matinee.evaluation import Report, Split, evaluate, global_time_split, leave_one_out
-from matinee.evaluation.protocols import Holdout
+from matinee.evaluation import Holdout, Report, Split, evaluate, global_time_split, leave_one_out
 from matinee.evaluation.ranking import bootstrap, ranked
 from matinee.lake.records import from_micros
 from matinee.models import (
@@ -30,7 +29,9 @@ from matinee.models import (
     Popularity,
     Vocabulary,
 )
-from matinee.models.base import Floats, Indices, InMemory
+from matinee.models.base import Floats
+from matinee.models.data import Indices, InMemory
+from matinee.models.run import Run
 
 DAY = 86_400_000_000
 
@@ -47,7 +48,7 @@ class Given(Model):
     def settings(self) -> dict[str, Any]:
         return {}
 
-    def _fit(self, dataset: Dataset) -> None: ...
+    def _fit(self, dataset: Dataset, run: Run) -> None: ...
 
     def _scores(self, context: Context, candidates: Indices | None) -> Floats:
         firsts = context.histories.titles[context.histories.offsets[:-1]]

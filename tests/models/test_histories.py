@@ -1,5 +1,7 @@
 """Compressed histories behave like the lists they were made from."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,12 +33,28 @@ def test_rows_are_a_slice_of_members(members: list[list[int]], start: int, lengt
 
 
 @given(rows)
-def test_known_leaves_out_unknown_titles_and_their_times(members: list[list[int]]) -> None:
-    known = Histories.of(members).known()
+def test_watched_leaves_out_unknown_titles_and_their_times(members: list[list[int]]) -> None:
+    known = Histories.of(members).watched()
     assert lists(known) == [[title for title in row if title >= 0] for row in members]
     for member, row in enumerate(members):
         places = [place for place, title in enumerate(row) if title >= 0]
         assert known.times_of(member).tolist() == places
+
+
+def test_what_was_met_and_not_watched_is_in_no_matrix() -> None:
+    """Weight 0 is a search click or a thumb down: known of the member, and no watch."""
+    histories = replace(
+        Histories.of([[0, 1, 2], [1]]),
+        weights=np.array([1, 0, 0.5, 0], np.float32),
+        signals=np.array([1, 32, 3, 16], np.uint8),
+        devices=np.array([0, -1, 1, 0], np.int32),
+    )
+    assert histories.matrix(3).toarray().tolist() == [[1, 0, 1], [0, 0, 0]]
+    watched = histories.watched()
+    assert lists(watched) == [[0, 2], []]
+    assert watched.signals.tolist() == [1, 3]
+    assert watched.devices.tolist() == [0, 1]
+    assert histories.rows(1, 2).signals.tolist() == [16]
 
 
 @given(rows)

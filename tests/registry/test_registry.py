@@ -13,7 +13,8 @@ import pytest
 from matinee import __version__, models, policies
 from matinee.errors import MatineeError
 from matinee.models import Context, Dataset, Histories, Model, Popularity, Vocabulary
-from matinee.models.base import Indices
+from matinee.models.data import Indices
+from matinee.models.run import Run
 from matinee.policies import PlackettLuce
 from matinee.registry import Approvals, Registry, check_surface, parse_version
 from matinee.store import Store
@@ -27,7 +28,7 @@ class Alphabet(Model):
     name = "alphabet"
     references = ("The alphabet.",)
 
-    def _fit(self, dataset: Dataset) -> None:
+    def _fit(self, dataset: Dataset, run: Run) -> None:
         self.weights = -np.arange(len(dataset.titles), dtype=np.float32)
 
     def _scores(self, context: Context, candidates: Indices | None):

@@ -8,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from matinee.models import EASE, Context, Dataset, Model
-from matinee.models.base import Floats, Indices
+from matinee.models.base import Floats
+from matinee.models.data import Indices
+from matinee.models.run import Run
 from matinee.testing import ModelConformance
 
 
@@ -59,22 +61,22 @@ class LosesPrecision(EASE):
 
 
 class AddsToWhatItKnew(EASE):
-    def _fit(self, dataset: Dataset) -> None:
+    def _fit(self, dataset: Dataset, run: Run) -> None:
         before = getattr(self, "_weights", np.float32(0))
-        super()._fit(dataset)
+        super()._fit(dataset, run)
         self._weights = self._weights + before
 
 
 class SeesOnlyTheFirstShard(EASE):
-    def _fit(self, dataset: Dataset) -> None:
-        super()._fit(Dataset(dataset.titles, dataset.shards[:1], dataset.as_of))
+    def _fit(self, dataset: Dataset, run: Run) -> None:
+        super()._fit(Dataset(dataset.titles, dataset.shards[:1], dataset.as_of), run)
 
 
 class SortsItsInput(EASE):
-    def _fit(self, dataset: Dataset) -> None:
+    def _fit(self, dataset: Dataset, run: Run) -> None:
         for shard in dataset.shards:
             shard.load().titles.sort()
-        super()._fit(dataset)
+        super()._fit(dataset, run)
 
 
 def suite(broken: Callable[..., Model]) -> ModelConformance:

@@ -16,7 +16,7 @@ from matinee.decisions.recent import Recent
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Eligible, Masked, micros
 from matinee.models import Context, Histories, Model
-from matinee.models.base import Indices
+from matinee.models.data import Indices
 from matinee.policies import Policy, Preference
 from matinee.surfaces import (
     Candidates,

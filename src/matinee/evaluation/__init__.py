@@ -3,7 +3,6 @@
 from matinee.evaluation.budget import spent
 from matinee.evaluation.gate import Evidence, Guardrail, Rules, Verdict, judge
 from matinee.evaluation.protocols import (
-    Holdout,
     Split,
     fingerprint,
     five_core,
@@ -12,6 +11,7 @@ from matinee.evaluation.protocols import (
 )
 from matinee.evaluation.ranking import evaluate
 from matinee.evaluation.report import Estimate, Report, Row
+from matinee.models.data import Holdout
 
 __all__ = [
     "Estimate",

@@ -7,7 +7,7 @@ Rows of one member are put in the order (ts, seq), stably, so nothing depends on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -17,24 +17,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from matinee.lake.records import micros
-from matinee.models.base import Context, Dataset, Histories, Vocabulary
+from matinee.models.data import Context, Dataset, Histories, Holdout, Vocabulary
 
 COLUMNS = ("member_id", "title_id", "ts", "seq")
 
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Holdout:
-    """Questions to B members: what was known of them, and what they watched afterwards.
-
-    `targets` has one row a member with at least one title; no target is in the member's context,
-    and none stands twice.
-    """
-
-    members: tuple[str, ...]
-    context: Context
-    targets: Histories
 
 
 @dataclass(frozen=True)
@@ -43,6 +30,7 @@ class Split:
 
     `protocol` names the split and its settings, `data` counts the interactions and holds their
     `fingerprint`. Choose settings on `validation` alone; `test` is for the figure that is told.
+    `train` holds the validation too, for models that stop when they get no better.
     """
 
     protocol: dict[str, Any]
@@ -87,11 +75,12 @@ def leave_one_out(frame: pl.DataFrame) -> Split:
     after = (np.cumsum(counts)[log.member] - 1) - np.arange(len(log.member))
     asked = counts[log.member] >= 3
     last, penultimate = asked & (after == 0), asked & (after == 1)
+    validation = log.holdout(penultimate, asked & (after > 1))
     return Split(
         {"name": "leave_one_out"},
         log.facts(),
-        log.train(~(last | penultimate)),
-        log.holdout(penultimate, asked & (after > 1)),
+        replace(log.train(~(last | penultimate)), validation=validation),
+        validation,
         log.holdout(last, asked & (after > 0)),
     )
 
@@ -128,11 +117,12 @@ def global_time_split(
     protocol = {"name": "global_time_split", "at": at.isoformat()}
     if validate_from is not None:
         protocol["validate_from"] = validate_from.isoformat()
+    validation = log.holdout(between, before, at=begin) if between.any() else None
     return Split(
         protocol,
         log.facts(),
-        log.train(before, as_of=begin),
-        log.holdout(between, before, at=begin) if between.any() else None,
+        replace(log.train(before, as_of=begin), validation=validation),
+        validation,
         log.holdout(after, ~after, at=cut),
     )
 

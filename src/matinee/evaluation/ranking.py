@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from matinee.evaluation.protocols import Holdout, Split
+from matinee.evaluation.protocols import Split
 from matinee.evaluation.report import Estimate, Report, Row
-from matinee.models.base import Context, Dataset, Floats, Histories, HistoryShard, Model
+from matinee.models.base import Floats, Model
+from matinee.models.data import Context, Dataset, Histories, HistoryShard, Holdout
 from matinee.models.popularity import Popularity
 
 METRICS = ("hr@10", "hr@50", "ndcg@10", "coverage@10", "novelty@10")

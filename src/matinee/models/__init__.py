@@ -3,22 +3,24 @@
 from pathlib import Path
 
 from matinee.models import files
-from matinee.models.base import (
-    Belief,
+from matinee.models.base import Belief, Model
+from matinee.models.covisitation import CoVisitation
+from matinee.models.data import (
+    Content,
     Context,
     Dataset,
     Histories,
     HistoryShard,
+    Holdout,
     InMemory,
-    Model,
     Responses,
     ResponseShard,
     Vocabulary,
 )
-from matinee.models.covisitation import CoVisitation
 from matinee.models.ease import EASE
 from matinee.models.popularity import Popularity
 from matinee.models.response import Response
+from matinee.models.run import Progress, Run
 
 MODELS: dict[str, type[Model]] = {
     model.name: model for model in (Popularity, EASE, CoVisitation, Response)
@@ -51,16 +53,20 @@ __all__ = [
     "MODELS",
     "Belief",
     "CoVisitation",
+    "Content",
     "Context",
     "Dataset",
     "Histories",
     "HistoryShard",
+    "Holdout",
     "InMemory",
     "Model",
     "Popularity",
+    "Progress",
     "Response",
     "ResponseShard",
     "Responses",
+    "Run",
     "Vocabulary",
     "load_model",
     "model_class",

@@ -8,18 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array, diags_array
 
-from matinee.models.base import (
-    Context,
-    Dataset,
-    Floats,
-    Histories,
-    HistoryShard,
-    Indices,
-    Model,
-    checked,
-    on_candidates,
-)
+from matinee.models.base import Floats, Model, checked, on_candidates
+from matinee.models.data import Context, Dataset, Histories, HistoryShard, Indices
 from matinee.models.popularity import DAY, Popularity
+from matinee.models.run import Run
 
 TIE_BREAK = np.float32(1e-6)
 """What a share of popularity weighs beside co-visitation."""
@@ -56,7 +48,7 @@ class CoVisitation(Model):
     --tune``, with `gap_days` left at 30. Memory is one number a pair of
     titles that was seen together; fitting takes O(N window).
 
-    >>> from matinee.models.base import Vocabulary
+    >>> from matinee.models.data import Vocabulary
     >>> titles = Vocabulary(["heat", "ronin", "up", "coco"])
     >>> seen = Histories.of([[0, 1]] * 5 + [[2, 3]] * 5)
     >>> model = CoVisitation(alpha=0.0).fit(Dataset.of(titles, seen))
@@ -104,7 +96,7 @@ class CoVisitation(Model):
             "alpha": self.alpha,
         }
 
-    def _fit(self, dataset: Dataset) -> None:
+    def _fit(self, dataset: Dataset, run: Run) -> None:
         plan = _Plan(len(dataset.titles), self.window, self.gap_days * DAY)
         pairs, members = dataset.reduce(_pairs, _add, plan)
         watched = np.maximum(members, 1.0)
@@ -124,7 +116,7 @@ class CoVisitation(Model):
 
     def _recent(self, histories: Histories) -> tuple[Histories, NDArray[np.float32]]:
         """The events on known titles that are not too old to matter, and what each weighs."""
-        known = histories.known()
+        known = histories.watched()
         ends = np.repeat(known.offsets[1:], np.diff(known.offsets))
         ages = ends - 1 - np.arange(len(known.titles))
         recent = ages < OLDEST * self.half_life
@@ -161,7 +153,7 @@ Pairs = tuple[csr_array, NDArray[np.float64]]
 
 def _pairs(shard: HistoryShard, plan: _Plan) -> Pairs:
     """c [V, V] and n [V] of one shard."""
-    histories = shard.load().known()
+    histories = shard.load().watched()
     members = histories.members()
     total = csr_array((plan.size, plan.size))
     for lag in range(1, min(plan.window, len(members) - 1) + 1):

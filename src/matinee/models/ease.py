@@ -8,17 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotri
 
-from matinee.models.base import (
-    Context,
-    Dataset,
-    Floats,
-    HistoryShard,
-    Indices,
-    Model,
-    checked,
-    on_candidates,
-)
+from matinee.models.base import Floats, Model, checked, on_candidates
+from matinee.models.data import Context, Dataset, HistoryShard, Indices
 from matinee.models.popularity import Popularity
+from matinee.models.run import Run
 
 BLOCK = 1 << 24
 """Cells of the dense blocks of members in which the Gram matrix is summed."""
@@ -48,7 +41,7 @@ class EASE(Model):
     Fitting takes O(V^3) time and about 30 V^2 bytes (340 MB at 3,416 titles, 12 GB at 20,000);
     scoring a member gathers one row of B for each title of the history.
 
-    >>> from matinee.models.base import Histories, Vocabulary
+    >>> from matinee.models.data import Histories, Vocabulary
     >>> titles = Vocabulary(["heat", "ronin", "up", "coco"])
     >>> seen = Histories.of([[0, 1]] * 5 + [[2, 3]] * 5)
     >>> model = EASE(l2=1.0).fit(Dataset.of(titles, seen))
@@ -70,7 +63,7 @@ class EASE(Model):
     def settings(self) -> dict[str, Any]:
         return {"l2": self.l2}
 
-    def _fit(self, dataset: Dataset) -> None:
+    def _fit(self, dataset: Dataset, run: Run) -> None:
         gram = dataset.reduce(_gram, np.add, len(dataset.titles))
         self._weights = _solve(gram, self.l2)
         self._popularity = Popularity().fit(dataset)

@@ -8,16 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from matinee.models.base import (
-    Context,
-    Dataset,
-    Floats,
-    HistoryShard,
-    Indices,
-    Model,
-    checked,
-    on_candidates,
-)
+from matinee.models.base import Floats, Model, checked, on_candidates
+from matinee.models.data import Context, Dataset, HistoryShard, Indices
+from matinee.models.run import Run
 
 DAY = 86_400_000_000
 """Microseconds in a day."""
@@ -41,7 +34,7 @@ class Popularity(Model):
 
     `days` is the window (all time by default); `shrinkage` is in watches and positive.
 
-    >>> from matinee.models.base import Histories, Vocabulary
+    >>> from matinee.models.data import Histories, Vocabulary
     >>> seen = Histories.of([[0, 1], [0]], countries=["NL", "US"])
     >>> model = Popularity(shrinkage=1.0).fit(Dataset.of(Vocabulary(["heat", "alien"]), seen))
     >>> members = Context(Histories.of([[], []], countries=["NL", "FR"]), np.zeros(2, np.int64))
@@ -74,7 +67,7 @@ class Popularity(Model):
         """The scores [B, V] of all titles for members of these countries."""
         return self._shares[[self._rows.get(country, 0) for country in countries]]
 
-    def _fit(self, dataset: Dataset) -> None:
+    def _fit(self, dataset: Dataset, run: Run) -> None:
         start = None if self.days is None else dataset.as_of - int(self.days * DAY)
         counts = dataset.reduce(_count, _add, _Plan(len(dataset.titles), start))
         recent, ever = np.sum(list(counts.values()), axis=0)

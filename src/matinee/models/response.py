@@ -9,16 +9,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.models.base import (
-    Context,
-    Dataset,
-    Floats,
-    Indices,
-    Model,
-    ResponseShard,
-    checked,
-    on_candidates,
-)
+from matinee.models.base import Floats, Model, checked, on_candidates
+from matinee.models.data import Context, Dataset, Indices, ResponseShard
+from matinee.models.run import Run
 
 Sums = dict[str, NDArray[np.float64]]
 """Of each cell and every action [5, V]: the sums of w = 1 / p, w^2, w r, 1 and r."""
@@ -47,7 +40,7 @@ class Response(Model):
     chosen, or is unknown (-1), gets m_0; members of a cell that was never met get q(a). Histories
     play no part.
 
-    >>> from matinee.models.base import Histories, InMemory, Responses, Vocabulary
+    >>> from matinee.models.data import Histories, InMemory, Responses, Vocabulary
     >>> seen = Context(Histories.of([[]] * 4, countries=["NL", "NL", "US", "US"]), np.zeros(4))
     >>> rows = Responses(np.array([0, 1, 0, 1]), np.array([1.0, 0, 0, 1]), np.full(4, 0.5), seen)
     >>> data = Dataset(Vocabulary(["a", "b"]), [], 0, responses=[InMemory(rows)])
@@ -79,7 +72,7 @@ class Response(Model):
     def settings(self) -> dict[str, Any]:
         return {"by": list(self.by), "strength": self.strength}
 
-    def _fit(self, dataset: Dataset) -> None:
+    def _fit(self, dataset: Dataset, run: Run) -> None:
         size = len(dataset.titles)
         sums = dataset.reduce_responses(_sums, _add, _Plan(size, self.by)) or {}
         _check_few(len(sums), _Plan(size, self.by))

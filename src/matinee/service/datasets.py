@@ -16,13 +16,7 @@ from matinee.features.watched import histories, watches
 from matinee.lake.lake import Lake
 from matinee.lake.records import micros
 from matinee.lake.table import Bucket, latest
-from matinee.models.base import (
-    Context,
-    Dataset,
-    Histories,
-    Responses,
-    Vocabulary,
-)
+from matinee.models.data import Context, Dataset, Histories, Responses, Vocabulary
 
 TABLES = ("events", "members", "decisions", "outcomes")
 

@@ -20,16 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matinee.engine import Executor, Processes, Serial
-from matinee.models.base import (
-    Context,
-    Dataset,
-    Floats,
-    Histories,
-    InMemory,
-    Model,
-    Responses,
-    Vocabulary,
-)
+from matinee.models.base import Floats, Model
+from matinee.models.data import Context, Dataset, Histories, InMemory, Responses, Vocabulary
 
 TITLES = 12
 MEMBERS = 40
