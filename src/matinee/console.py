@@ -7,9 +7,11 @@ Results go to stdout, everything about them to stderr.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
+from math import inf, isfinite
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RichCast
@@ -28,6 +30,10 @@ from rich.text import Text
 
 from matinee.errors import MatineeError
 from matinee.lake.importers import Tally
+from matinee.models import run
+
+EVERY = 10.0
+"""Seconds between two lines about a long fit, where there is no terminal."""
 
 
 def out() -> Console:
@@ -129,6 +135,53 @@ def progress(label: str, total: int, unit: str = "rows") -> Iterator[Callable[[i
     with bar:
         task = bar.add_task(safe(label), total=total)
         yield lambda rows: bar.advance(task, rows)
+
+
+@contextmanager
+def fitting() -> Iterator[Callable[[str, run.Progress], None]]:
+    """How far fits are: a moving line on a terminal, else a plain one every so often.
+
+    Call what it yields with the model's name and its progress.
+    """
+    console = err()
+    if not console.is_terminal:
+        yield _lines()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(10), TextColumn("{task.fields[state]}"))
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("Training", total=None, state="")
+        yield lambda model, fit: bar.update(
+            task, description=safe(model), total=1.0, completed=fit.done, state=standing(fit)
+        )
+
+
+def standing(fit: run.Progress) -> str:
+    """How far a fit is, in one line.
+
+    >>> standing(run.Progress(0.25, 5, 20, 12_345.6, 6.5, 200.0, validation=0.17125))
+    '25 %, 0:03:20 left, epoch 5 of 20, loss 6.500, NDCG@10 0.1713, 12,346 events/s'
+    """
+    parts = (
+        f"{fit.done:.0%}".replace("%", " %"),
+        f"{timedelta(seconds=round(fit.left))} left" if isfinite(fit.left) else "",
+        f"epoch {fit.epoch} of {fit.epochs}",
+        f"loss {fit.loss:.3f}",
+        "" if fit.validation is None else f"NDCG@10 {fit.validation:.4f}",
+        f"{fit.rate:,.0f} events/s",
+    )
+    return ", ".join(filter(None, parts))
+
+
+def _lines() -> Callable[[str, run.Progress], None]:
+    said = -inf
+
+    def tell(model: str, fit: run.Progress) -> None:
+        nonlocal said
+        if fit.done >= 1 or time.monotonic() >= said + EVERY:
+            said = time.monotonic()
+            say(f"{model}: {standing(fit)}")
+
+    return tell
 
 
 def confirm(question: str, unasked: str) -> bool:

@@ -178,6 +178,93 @@ def test_the_core_is_the_greatest_set_where_everyone_has_k(log: pl.DataFrame, k:
     assert set(core["seq"]) == rows
 
 
+def met(rows: list[tuple[str, str, int, float]]) -> pl.DataFrame:
+    """(member, title, day, weight) with signals and devices."""
+    count = len(rows)
+    return frame([row[:3] for row in rows]).with_columns(
+        weight=pl.Series([float(row[3]) for row in rows]),
+        signals=pl.Series([1 + n % 2 for n in range(count)]),
+        device=pl.Series([["tv", None, "phone"][n % 3] for n in range(count)]),
+    )
+
+
+def test_what_was_only_met_is_known_and_never_asked_for() -> None:
+    split = leave_one_out(met([
+        ("a", "c0", 0, 0), ("a", "w0", 1, 0.5), ("a", "w1", 2, 1), ("a", "c1", 3, 0),
+        ("a", "w2", 4, 1), ("a", "c2", 5, 0), ("a", "w3", 6, 0.25), ("a", "c3", 7, 0),
+        ("b", "w0", 0, 1), ("b", "c0", 1, 0),
+    ]))  # fmt: skip
+    assert split.validation is not None
+    assert asked(split, split.test) == {"a": (["c0", "w0", "w1", "c1", "w2", "c2"], ["w3"])}
+    assert asked(split, split.validation) == {"a": (["c0", "w0", "w1", "c1"], ["w2"])}
+    assert trained(split) == [["c0", "w0", "w1", "c1"], ["w0", "c0"]]
+    assert split.data["events"] == 5
+    (shard,) = split.train.shards
+    learned = shard.load()
+    assert learned.weights.tolist() == [0, 0.5, 1, 0, 1, 0]
+    assert learned.signals.tolist() == [1, 2, 1, 2, 1, 2]
+    assert split.train.devices.ids == ("phone", "tv")
+    assert learned.devices.tolist() == [1, -1, 0, 1, 0, 1]
+    assert split.test.context.devices == ("tv",)
+    assert split.validation.context.devices == (None,)
+
+
+def test_a_cut_in_time_asks_for_watches_alone() -> None:
+    rows = [
+        ("a", "x", 0, 1),
+        ("a", "c", 1, 0),
+        ("a", "y", 5, 1),
+        ("a", "d", 6, 0),
+        ("b", "c", 7, 0),
+    ]
+    split = global_time_split(met(rows), at=day(5))
+    assert trained(split) == [["x", "c"]]
+    assert asked(split, split.test) == {"a": (["x", "c"], ["y"])}
+    assert split.test.context.devices == ()
+    with pytest.raises(ValueError, match="leaves 1 events to learn from and 0 to ask for"):
+        global_time_split(met([rows[0], rows[1], rows[3]]), at=day(5))
+
+
+def test_a_title_that_was_clicked_before_it_was_watched_is_a_question() -> None:
+    log = met([("a", title, 0, 1) for title in "wxy"] + [("a", "z", 1, 0), ("a", "z", 2, 1)])
+    assert asked(leave_one_out(log), leave_one_out(log).test) == {
+        "a": (["w", "x", "y", "z"], ["z"])
+    }
+
+
+def test_the_core_counts_watches_alone() -> None:
+    log = met([
+        ("a", "x", 0, 1), ("a", "y", 0, 1), ("a", "z", 0, 0), ("b", "x", 0, 1), ("b", "y", 0, 1),
+        ("b", "z", 0, 0), ("c", "x", 0, 1), ("c", "y", 0, 0), ("a", "x", 1, 0),
+    ])  # fmt: skip
+    core = five_core(log, 2)
+    assert core.select("member_id", "title_id", "weight").rows() == [
+        ("a", "x", 1), ("a", "y", 1), ("b", "x", 1), ("b", "y", 1), ("a", "x", 0),
+    ]  # fmt: skip
+
+
+@given(logs)
+@settings(max_examples=30, deadline=None)
+def test_watches_of_weight_1_are_split_as_if_nothing_more_was_said(log: pl.DataFrame) -> None:
+    said = log.with_columns(weight=1.0, signals=pl.lit(4), device=pl.lit(None, pl.String))
+    plain, told = leave_one_out(log), leave_one_out(said)
+    assert plain.data == told.data
+    assert trained(plain) == trained(told)
+    assert asked(plain, plain.test) == asked(told, told.test)
+    assert told.test.context.devices == ()
+
+
+def test_the_fingerprint_knows_weights_signals_and_devices() -> None:
+    log = met([("a", "x", 0, 1), ("a", "y", 1, 0.5), ("b", "x", 1, 0)])
+    others = [
+        log.with_columns(weight=pl.Series([1.0, 0.5, 0.5])),
+        log.with_columns(signals=pl.Series([1, 2, 3])),
+        log.with_columns(device=pl.Series(["tv", "phone", None])),
+    ]
+    assert len({fingerprint(one) for one in (log, *others)}) == 4
+    assert fingerprint(log) == fingerprint(log.reverse())
+
+
 def test_the_fingerprint_knows_the_data_and_not_its_layout() -> None:
     log = frame([("a", "x", 0), ("a", "y", 0), ("b", "x", 1)])
     assert fingerprint(log) == fingerprint(log.reverse().select(reversed(log.columns)))
@@ -202,6 +289,7 @@ def test_the_fingerprint_is_the_same_on_every_machine() -> None:
             "empty cells in title_id",
         ),
         (lambda log: log.with_columns(ts=pl.lit(1.5)), "ts is Float64"),
+        (lambda log: log.with_columns(weight=pl.lit(None, pl.Float32)), "empty cells in weight"),
     ],
 )
 def test_bad_frames_are_refused_with_the_reason(spoil, message) -> None:  # type: ignore[no-untyped-def]

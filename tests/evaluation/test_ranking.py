@@ -4,7 +4,8 @@ import json
 from dataclasses import replace
 from datetime import datetime
 from io import StringIO
-from math import log2
+from itertools import combinations
+from math import log2, sqrt
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +25,7 @@ from matinee.models import (
     Context,
     CoVisitation,
     Dataset,
+    Diverse,
     Histories,
     Model,
     Popularity,
@@ -68,7 +70,7 @@ def reference(
 ) -> dict[str, float]:
     """The docstring's formulas, one title after the other."""
     catalogue = range(len(scores[0]))
-    hits10 = hits50 = gain = bits = 0.0
+    hits10 = hits50 = gain = bits = differ = 0.0
     shown: set[int] = set()
     for row, watched, wanted in zip(scores, seen, targets, strict=True):
         order = sorted(
@@ -83,6 +85,14 @@ def reference(
         gain += gained / sum(1 / log2(place + 1) for place in range(1, min(10, len(wanted)) + 1))
         watchers = [max(1, sum(title in each for each in trained)) for title in order[:10]]
         bits += sum(-log2(count / len(trained)) for count in watchers) / len(watchers)
+        pairs = list(combinations(order[:10], 2))
+        cosines = sum(
+            sum({one, other} <= each for each in trained)
+            / sqrt(max(1, sum(one in each for each in trained)))
+            / sqrt(max(1, sum(other in each for each in trained)))
+            for one, other in pairs
+        )
+        differ += 1 - cosines / max(len(pairs), 1)
         shown.update(order[:10])
     members = len(scores)
     return {
@@ -90,6 +100,7 @@ def reference(
         "hr@50": hits50 / members,
         "ndcg@10": gain / members,
         "coverage@10": len(shown) / len(catalogue),
+        "diversity@10": differ / members,
         "novelty@10": bits / members,
     }
 
@@ -267,10 +278,18 @@ def test_json_says_how_the_figures_came_about() -> None:
 
 def test_the_table_fits_a_terminal_of_80_columns() -> None:
     screen = StringIO()
-    models = [EASE(), CoVisitation()]
+    models = [EASE(), CoVisitation(), Diverse("ease", {"l2": 123.0})]
     Console(file=screen, width=80).print(evaluate(models, leave_one_out(frame()), resamples=10))
     text = screen.getvalue()
-    for word in ("popularity", "ease", "shrinkage 100.0", "novelty", "@50", "leave_one_out"):
+    for word in (
+        "popularity",
+        "ease",
+        "shrinkage 100",
+        "l2 123",
+        "novelty",
+        "@50",
+        "leave_one_out",
+    ):
         assert word in text
     assert "\N{HORIZONTAL ELLIPSIS}" not in text, "a cell was cut"
 

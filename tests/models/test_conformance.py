@@ -1,6 +1,20 @@
 """The public conformance suite on every model that ships."""
 
-from matinee.models import EASE, MODELS, CoVisitation, Model, Popularity, Response
+import numpy as np
+
+from matinee.models import (
+    EASE,
+    MODELS,
+    Context,
+    CoVisitation,
+    Dataset,
+    Diverse,
+    Histories,
+    Model,
+    Popularity,
+    Response,
+    Vocabulary,
+)
 from matinee.testing import ModelConformance
 
 
@@ -40,6 +54,36 @@ class TestResponseOfAll(ModelConformance):
 
     def make(self) -> Model:
         return Response(by=["country", "device", "plan"])
+
+
+class TestDiverse(ModelConformance):
+    """A list is ordered as a whole: what is held column by column is held list by list here."""
+
+    def make(self) -> Model:
+        return Diverse("ease", {"l2": 2.0}, strength=2.0, segment=6)
+
+    def test_candidates_are_columns_of_the_whole(self) -> None:
+        model, log = fitted(self.make())
+        shuffled = np.random.default_rng(0).permutation(len(model.titles)).astype(np.int32)
+        twice = np.concatenate([shuffled, shuffled[:3]])
+        whole = model.believe(log).mean
+        assert (model.believe(log, twice).mean == whole[:, twice]).all()
+
+    def test_an_unknown_title_scores_finite_and_the_same_anywhere(self) -> None:
+        model, log = fitted(self.make())
+        known = np.array([2, 5, 7], np.int32)
+        scores = model.believe(log, np.array([-1, 2, 5, -1, 7], np.int32)).mean
+        assert np.isfinite(scores).all()
+        assert (scores[:, 0] == scores[:, 3]).all()
+        assert (scores[:, [1, 2, 4]] == model.believe(log, known).mean).all()
+
+
+def fitted(model: Model) -> tuple[Model, Context]:
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, 11, rng.integers(0, 10)).tolist() for _ in range(40)]
+    log = Histories.of(rows)
+    titles = Vocabulary(f"title {title}" for title in range(12))
+    return model.fit(Dataset.of(titles, log)), Context(log, np.full(len(log), 10**12))
 
 
 def test_every_registered_model_is_tested_here() -> None:

@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 from service_rows import AT, HOUR, decision, log, play
 
+from matinee.decisions.sequences import brief
 from matinee.lake.records import micros
 from matinee.service.folder import Service
 from matinee.service.logged import logged, single_choices
+from matinee.service.members import Members
 from matinee.service.outcomes import GRACE, close_windows
 
 MINUTES = 5.0
@@ -122,6 +124,49 @@ def test_the_history_holds_what_had_happened_and_was_known(service):
     (history,) = only(service).histories
     assert history.titles == ("first", "seen")
     assert history.times == (micros(AT - 2 * HOUR), micros(AT - HOUR))
+
+
+def test_a_history_is_the_one_that_was_served_then(service):
+    """At each of three times, from what members had done and the catalogue said by then."""
+    events = [
+        play(f"e{hour}", at=AT + hour * HOUR, title="abc"[hour % 3], decision_id=None, minutes=45.0)
+        for hour in range(9)
+    ]
+    click = play("c", at=AT + HOUR / 2, title="z", decision_id=None)
+    events.insert(1, msgspec.structs.replace(click, kind="click", value=None))
+    served = []
+    for number, part in enumerate((events[:3], events[3:5], events[5:])):
+        at = AT + 10 * number * HOUR + 9 * HOUR
+        log(service, *part, known=at - HOUR)
+        runtime = pl.DataFrame({"title_id": ["a"], "name": ["A"], "known_at": [at - HOUR],
+                                "runtime_minutes": [90.0 * (number + 1)]})  # fmt: skip
+        service.lake.append("titles", runtime, source="test")
+        history = Members(service.lake, MINUTES).history("m1")
+        served.append((history.titles, history.times, history.met))
+        told = {"history": brief(history)}
+        one = decision(f"d{number}", at=at)
+        log(service, msgspec.structs.replace(one, context=told))
+    close_windows(service)
+    part = only(service)
+    assert part.unlike == 0
+    assert [(one.titles, one.times, one.met) for one in part.histories] == served
+    assert len({one.met.weights[one.met.titles.index("a")] for one in part.histories}) == 3
+    assert part.histories[-1].met.titles.index("z") < len(part.histories[-1].titles)
+
+
+def test_a_record_of_before_there_were_signals_is_read_as_it_was(service):
+    """It tells of watches alone, and a click has come since that it does not know of."""
+    click = play("e2", at=AT - HOUR, title="b", decision_id=None)
+    log(service, play("e1", at=AT - 2 * HOUR, decision_id=None))
+    log(service, msgspec.structs.replace(click, kind="click", value=None))
+    told = {"history": {"titles": 1, "last": micros(AT - 2 * HOUR)}}
+    log(service, msgspec.structs.replace(decision(), context=told))
+    more = {"history": {**told["history"], "met": 1}}
+    log(service, msgspec.structs.replace(decision("d2"), context=more))
+    close_windows(service)
+    part = only(service)
+    assert [record.decision_id for record in part.records] == ["d1"]
+    assert part.unlike == 1
 
 
 def test_a_member_without_events_has_an_empty_history(service):

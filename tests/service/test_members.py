@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from matinee.features.watched import SIGNALS
 from matinee.lake.lake import Lake
-from matinee.lake.records import Event, Member
+from matinee.lake.records import Event, Member, Title, micros
 from matinee.service.members import Members
-from matinee.surfaces import History
+from matinee.surfaces import History, Met
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -30,7 +31,7 @@ def play(number, member="m1", title="t1", hour=0, **more):
 
 
 def content(history: History):
-    return dict(zip(history.titles, history.times, strict=True))
+    return history.titles, history.times, history.met
 
 
 def test_nobody_has_watched_anything_in_an_empty_lake(lake):
@@ -70,24 +71,41 @@ def test_the_generation_changes_with_the_history_and_only_then(lake):
     assert members.generation("m1") == members.history("m1").generation != first.generation
 
 
+KINDS = [
+    ("play", 1.0), ("play", 60.0), ("play", 45.5), ("play", None), ("complete", 1.0),
+    ("rating", 2.0), ("thumb", -1.0), ("thumb", 2.0), ("click", None), ("search", None),
+    ("impression", None),
+]  # fmt: skip
+
+
+def told(number, member, title, hour, how):
+    kind, value = how
+    return play(number, member, title, hour, kind=kind, value=value)
+
+
 events = st.lists(
     st.builds(
-        play,
+        told,
         st.integers(0, 10**6),
         st.sampled_from(["m1", "m2"]),
         st.sampled_from("abcde"),
-        st.integers(0, 40),
-        value=st.sampled_from([1.0, 60.0]),
+        st.integers(0, 9),
+        st.sampled_from(KINDS),
     ),
     max_size=25,
     unique_by=lambda event: event.event_id,
 )
+catalogue = [Title(title_id=title, name=title, runtime_minutes=90.0) for title in "abc"]
 
 
 @settings(max_examples=25, deadline=None)
-@given(events=events, data=st.data())
-def test_events_in_any_order_and_again_give_what_the_lake_gives(tmp_path_factory, events, data):
+@given(events=events, known=st.integers(0, 25), data=st.data())
+def test_events_in_any_order_and_again_give_what_the_lake_gives(
+    tmp_path_factory, events, known, data
+):
+    """Some of the events are in the lake before the first of the others is told."""
     with Lake.create(tmp_path_factory.mktemp("members") / "lake", buckets=2) as lake:
+        lake.put([*catalogue, *events[:known]])
         live = Members(lake, 5.0)
         receipts = lake.put(events) if events else []
         for receipt in data.draw(st.permutations(receipts * 2)):
@@ -98,6 +116,40 @@ def test_events_in_any_order_and_again_give_what_the_lake_gives(tmp_path_factory
             assert content(live.history(member)) == content(anew.history(member))
             assert list(live.history(member).times) == sorted(live.history(member).times)
         assert len(live) == len(anew)
+
+
+def test_what_was_only_met_is_no_watch_and_models_hear_of_it(lake):
+    members = Members(lake, 5.0)
+    for number, (kind, value, title) in enumerate(
+        [("search", None, "a"), ("play", 60.0, "b"), ("click", None, "b"), ("thumb", -1.0, "c")]
+    ):
+        members.apply(play(number, title=title, hour=number, kind=kind, value=value), number + 1)
+    history = members.history("m1")
+    assert history.titles == ("b",)
+    assert history.met == Met(
+        ("a", "b", "c"),
+        tuple(micros(START + timedelta(hours=hour)) for hour in (0, 1, 3)),
+        tuple(sum(1 << SIGNALS.index(name) for name in names) for names in
+              [("search",), ("play", "click"), ("thumb_down",)]),
+        (0.0, 1.0, 0.0),
+    )  # fmt: skip
+
+
+def test_a_runtime_that_comes_later_weighs_again_what_was_watched(lake):
+    lake.put([play(0, title="a")])
+    members = Members(lake, 5.0)
+    (receipt,) = lake.put([play(1, "m2", "a")])
+    members.apply(receipt.record, receipt.seq)
+    before = [members.history(member) for member in ("m1", "m2")]
+    lake.put([Title(title_id="a", name="A", runtime_minutes=120.0)])
+    assert members.follow() == {"titles"}
+    for history, member in zip(before, ("m1", "m2"), strict=True):
+        again = members.history(member)
+        assert (history.met.weights, again.met.weights) == ((1.0,), (0.5,))
+        assert members.generation(member) == again.generation != history.generation
+    lake.put([Title(title_id="a", name="Another name", runtime_minutes=120.0)])
+    members.follow()
+    assert members.generation("m1") == again.generation
 
 
 def test_rows_of_other_processes_are_followed(lake):

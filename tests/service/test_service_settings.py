@@ -105,6 +105,8 @@ def test_what_the_file_says_holds(file: Path) -> None:
         ("[lake]\nkeep_sealed = 7\n", "line 2, lake.keep_sealed: 7 is no duration"),
         ("[policy]\ntemperature = 0\n", "line 2, policy.temperature: Expected `float` > 0"),
         ("[policy]\nepsilon = nan\n", "line 2, policy.epsilon: "),
+        ("[train.diverse]\nstrength = -1.0\n",
+         "line 2, train.diverse.strength: Expected `float` >= 0.0; write for example strength = 2"),
         ("[train]\n# none\nmodels = []\n", "line 3, train.models: Expected `array` of length >= 1"),
         ('[import.plays]\nfile = "x.csv"\ntable = "event"\n',
          "line 3, import.plays.table: Invalid enum value 'event'"),

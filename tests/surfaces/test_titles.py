@@ -15,6 +15,7 @@ from matinee.surfaces import (
     Availability,
     Candidates,
     History,
+    Met,
     Only,
     OnPage,
     Request,
@@ -125,6 +126,24 @@ def test_masks():
     only = Only(frozenset(["🎬", "unknown"]), "films in this row")
     assert only.allowed(situation, candidates).tolist() == [False, False, False, True]
     assert candidates.keep(only.allowed(situation, candidates), only).ids == ("🎬",)
+
+
+def test_what_was_met_and_not_watched_may_be_shown():
+    met = Met(("a", "b", "c"), (1, 2, 3), (32, 1, 16), (0.0, 0.1, 0.0))
+    situation = Situation(request(), History.of(met))
+    allowed = Watched().allowed(situation, Candidates.of(["a", "b", "c"]))
+    assert allowed.tolist() == [True, False, True]
+
+
+def test_a_history_of_some_titles_alone():
+    met = Met(("a", "b", "c"), (1, 2, 3), (32, 1, 16), (0.0, 0.5, 0.0))
+    history = History.of(met, 7)
+    assert (history.titles, history.times, history.generation) == (("b",), (2,), 7)
+    assert history.only(["c", "b", "gone"]) == History.of(
+        Met(("c", "b", "gone"), (3, 2, 0), (16, 1, 0), (0.0, 0.5, 1.0))
+    )
+    assert history.only([]).seen() == History().seen() == Met((), (), (), ())
+    assert History(("x",), (4,)).seen() == Met(("x",), (4,), (0,), (1.0,))
 
 
 def test_genres_are_ordered_by_how_often_they_were_watched():

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from matinee.cli import data, learning, serving
+from matinee.cli import data, learning, scoring, serving
 from matinee.cli.app import app
 from matinee.console import err, say, show_error
 from matinee.errors import MatineeError
 
-__all__ = ["app", "data", "learning", "main", "run", "serving"]
+INTERRUPTED = "Interrupted. What was acknowledged is kept; the same command goes on from there."
+
+__all__ = ["app", "data", "learning", "main", "run", "scoring", "serving"]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -29,8 +31,9 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except CycloptsError:
         return 2
-    except KeyboardInterrupt:
-        say("Interrupted. What was acknowledged is kept; the same command goes on from there.")
+    except KeyboardInterrupt as interrupt:
+        for line in (str(interrupt) or INTERRUPTED).splitlines():
+            say(line)
         return 130
     return 0
 

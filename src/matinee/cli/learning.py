@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from matinee.cli.app import HERE, ServiceFolder, app, examples, opening, whoever
-from matinee.console import progress, say, show, show_report, working
+from matinee.console import fitting, progress, say, show, show_report, working
 from matinee.desk import proof
 from matinee.errors import MatineeError
 from matinee.registry import Approvals, Version, parse_version
@@ -26,7 +26,10 @@ ModelNames = Annotated[
 
 @app.command(
     help_epilogue=examples(
-        "train titles", "train titles --model ease", "train notifications --policy explore"
+        "train titles",
+        "train titles --model ease",
+        "train titles --model sequence --resume",
+        "train notifications --policy explore",
     )
 )
 def train(
@@ -36,11 +39,14 @@ def train(
     model: ModelNames = None,
     policy: str | None = None,
     as_of: datetime | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
     service: ServiceFolder = HERE,
 ) -> None:
     """Fit models on everything known and register each as a version.
 
-    Nothing that is served changes: a version decides once it is the champion.
+    Nothing that is served changes: a version decides once it is the champion. A long fit says how
+    far it is; Ctrl-C keeps what it has learned, and --resume goes on from there to the same
+    result. Without --resume it begins anew.
 
     Parameters
     ----------
@@ -48,9 +54,11 @@ def train(
         Which of the surface's usual policies draws; the first by default.
     as_of
         Learn only from what was known at this time (UTC unless it says otherwise).
+    resume
+        Go on with what was interrupted, on what was known when it began.
     """
     with opening(service) as opened:
-        with working("Training"):
+        with fitting() as told:
             trained = training.train(
                 opened,
                 model,
@@ -58,6 +66,8 @@ def train(
                 policy=policy,
                 as_of=as_of and training.aware(as_of),
                 by=whoever(),
+                resume=resume,
+                told=told,
             )
         _list(opened, trained)
         version = trained[-1].id

@@ -16,7 +16,7 @@ class HistorySource(Protocol):
     """Where the histories of members come from; called for every decision, so it answers fast."""
 
     def history(self, member_id: str) -> History:
-        """What the member watched, as far as is known now; empty for one who is unknown."""
+        """What the member met and watched, as far as is known now; empty for one unknown."""
 
     def generation(self, member_id: str) -> int:
         """The generation of that history, without making it."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from matinee.decisions.sequences import sequences
 from matinee.lake.records import Decision, micros
-from matinee.models import Context, Histories, Model
+from matinee.models import Context, Model
 from matinee.models.base import Floats
 from matinee.policies import Policy, Preference
 from matinee.surfaces import History
@@ -50,12 +51,11 @@ class Counterfactual:
         return [found[row] for row in range(len(records))]
 
     def _context(self, records: Sequence[Decision], histories: Sequence[History]) -> Context:
-        seen = list(map(_seen, records, histories))
         return Context(
-            Histories.of(
-                [self.model.titles.encode(history.titles).tolist() for history in seen],
-                [history.times for history in seen],
+            sequences(
+                list(map(_seen, records, histories)),
                 [record.context.get("country") for record in records],
+                self.model.titles,
             ),
             np.array([micros(record.at) for record in records]),
             tuple(record.context.get("device") for record in records),
@@ -73,8 +73,4 @@ class Counterfactual:
 def _seen(record: Decision, history: History) -> History:
     """What the model was shown: a row of a page may stand on another history than the member's."""
     row = record.context.get("row") or {}
-    if "history" not in row:
-        return history
-    shown = tuple(row["history"])
-    times = dict(zip(history.titles, history.times, strict=True))
-    return History(shown, tuple(times.get(title, 0) for title in shown))
+    return history.only(row["history"]) if "history" in row else history

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from matinee.decisions.contracts import ChoiceSource, DecisionLog, HistorySource
 from matinee.decisions.ids import context_hash, decision_id, generator, seed_of
 from matinee.decisions.recent import Recent
+from matinee.decisions.sequences import brief, sequences
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Eligible, Masked, micros
-from matinee.models import Context, Histories, Model
-from matinee.models.data import Indices
+from matinee.models import Context, Model
 from matinee.policies import Policy, Preference
 from matinee.surfaces import (
     Candidates,
@@ -40,7 +40,8 @@ NOTHING = Masked("eligible", "there is nothing to choose from here and now", 0)
 class Row:
     """What is particular to one row of a page: a slot of its own name, and how it is chosen.
 
-    `only` narrows the eligible set; `history` is what the model sees in place of the member's own.
+    `only` narrows the eligible set; `history` is what the model sees in place of the member's own,
+    made of it (`History.only`).
     """
 
     slot: str
@@ -243,7 +244,7 @@ class Decider(Generic[SurfaceT]):
         """Scores [A] of the candidates."""
         whose: Any = (request.member_id, history.generation)
         if row and row.history is not None:
-            history, whose = row.history, row.history.titles
+            history, whose = row.history, row.history
         hour = micros(request.at) // MICROS_AN_HOUR
         said = (request.country, request.device, _text(request.features))
         return self._scored.get(
@@ -256,9 +257,11 @@ class Decider(Generic[SurfaceT]):
     ) -> NDArray[np.floating[Any]]:
         titles = self.model.titles
         encoded = self._encoded.get(candidates.hash, lambda: titles.encode(candidates.ids))
-        seen = _histories(titles.encode(history.titles), history.times, request.country)
         context = Context(
-            seen, np.array([micros(request.at)]), (request.device,), (request.features,)
+            sequences([history], [request.country], titles),
+            np.array([micros(request.at)]),
+            (request.device,),
+            (request.features,),
         )
         scores: NDArray[np.floating[Any]] = self.model.believe(context, encoded).mean[0]
         return scores
@@ -266,13 +269,6 @@ class Decider(Generic[SurfaceT]):
 
 def _text(features: dict[str, Any]) -> bytes:
     return msgspec.json.encode(features, order="deterministic") if features else b""
-
-
-def _histories(titles: Indices, times: Sequence[int], country: str | None) -> Histories:
-    weights = np.ones(len(titles), np.float32)
-    return Histories(
-        np.array([0, len(titles)]), titles, np.array(times, np.int64), weights, (country,)
-    )
 
 
 def _apply(
@@ -300,10 +296,7 @@ def _context(request: Request, history: History, row: Row | None) -> dict[str, A
         "country": request.country,
         "device": request.device,
         "features": request.features,
-        "history": {
-            "titles": len(history.titles),
-            "last": max(history.times, default=None),
-        },
+        "history": brief(history),
     }
     if row:
         context["row"] = {"name": row.name, "why": row.why}

@@ -111,17 +111,17 @@ class Home:
 
     def _because(self, request: Request, history: History) -> Row:
         """Like one of the titles watched last; which one changes with the history."""
-        seen = zip(history.titles[-RECENTLY:], history.times[-RECENTLY:], strict=True)
-        latest = [(title, time) for title, time in seen if title in self.titles.catalogue]
+        recent = history.titles[-RECENTLY:]
+        latest = [title for title in recent if title in self.titles.catalogue]
         if not latest:
             return _empty("because", "nothing watched yet")
-        title, time = latest[-1 - _turn(request.member_id, history) % min(LATEST, len(latest))]
+        title = latest[-1 - _turn(request.member_id, history) % min(LATEST, len(latest))]
         name = self.titles.name_of(title)
         return Row(
             "because",
             f"Because you watched {name}",
             f"Members who watched {name} also watched these.",
-            history=History((title,), (time,)),
+            history=history.only([title]),
         )
 
     def _new(self, request: Request) -> Row:

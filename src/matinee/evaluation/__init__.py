@@ -2,9 +2,9 @@
 
 from matinee.evaluation.budget import spent
 from matinee.evaluation.gate import Evidence, Guardrail, Rules, Verdict, judge
+from matinee.evaluation.interactions import fingerprint
 from matinee.evaluation.protocols import (
     Split,
-    fingerprint,
     five_core,
     global_time_split,
     leave_one_out,

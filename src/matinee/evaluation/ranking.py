@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from matinee.evaluation.diversity import diversity
 from matinee.evaluation.protocols import Split
 from matinee.evaluation.report import Estimate, Report, Row
 from matinee.models.base import Floats, Model
 from matinee.models.data import Context, Dataset, Histories, HistoryShard, Holdout
 from matinee.models.popularity import Popularity
 
-METRICS = ("hr@10", "hr@50", "ndcg@10", "coverage@10", "novelty@10")
+METRICS = ("hr@10", "hr@50", "ndcg@10", "coverage@10", "diversity@10", "novelty@10")
 SHORT, LONG = 10, 50
 BATCH = 256
 """Members scored at once: memory is about 25 bytes times BATCH times V."""
@@ -48,6 +49,8 @@ def evaluate(
     - **ndcg@10**: :math:`\sum_{k \le 10} h_k / \log_2(k + 1)` over its greatest value,
       :math:`\sum_{k \le \min(10, |T|)} 1 / \log_2(k + 1)`;
     - **coverage@10**: the share of the vocabulary that stands in the first ten of anyone;
+    - **diversity@10**: the mean over members of how much the titles of a list differ by who watched
+      them (:func:`~matinee.evaluation.diversity.diversity`), from 0 to 1;
     - **novelty@10**: the mean over members of the mean of :math:`-\log_2(n_j / M)` over the list,
       in bits, with n_j of the M training members having watched title j (an unseen title counts as
       seen by one). Vargas and Castells, RecSys 2011.
@@ -183,6 +186,7 @@ def _estimates(
     lists: NDArray[np.int64], hits: NDArray[np.bool_], trials: _Trials
 ) -> dict[str, Estimate]:
     each = member_metrics(hits, np.diff(trials.asked.targets.offsets))
+    each[f"diversity@{SHORT}"] = diversity(lists[:, :SHORT], trials.train)
     each[f"novelty@{SHORT}"] = _novelty(lists[:, :SHORT], trials.information)
     values = np.stack(list(each.values()), axis=1)
     low, high = bootstrap(values, trials.seed, trials.resamples)
@@ -207,8 +211,7 @@ def _batches(asked: Holdout) -> Iterator[tuple[Context, Histories]]:
     histories = asked.context.histories
     for start in range(0, len(histories), BATCH):
         stop = min(start + BATCH, len(histories))
-        context = Context(histories.rows(start, stop), asked.context.at[start:stop])
-        yield context, asked.targets.rows(start, stop)
+        yield asked.context.rows(start, stop), asked.targets.rows(start, stop)
 
 
 def _batch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,6 +41,15 @@ def _brief(value: float) -> str:
     return f"{value:.2f}" if value >= 1 else f"{value:.3f}".removeprefix("0")
 
 
+def _lines(settings: Mapping[str, Any]) -> Iterator[str]:
+    """One setting a line; those of a model within come in their place."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _lines(value)
+        else:
+            yield f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+
+
 @dataclass(frozen=True)
 class Row:
     """One model: its settings, metrics by name, and how long it took."""
@@ -69,14 +79,14 @@ class Report:
             f"{self.data['events']:,} events\ndata {self.data['fingerprint'][:12]}, "
             f"seed {self.seed}, 95 % intervals by member"
         )
-        table = Table(title=title, caption=facts, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(title=title, caption=facts, box=SIMPLE_HEAD, padding=0, show_edge=False)
         table.add_column("model", no_wrap=True)
         names = list(self.rows[0].metrics)
         for name in names:
             table.add_column(name.replace("@", "\n@"), justify="right", no_wrap=True)
         table.add_column("fit s\nrank s", justify="right", no_wrap=True)
         for row in self.rows:
-            settings = "\n".join(f"{key} {value}" for key, value in row.settings.items())
+            settings = "\n".join(_lines(row.settings))
             metrics = [row.metrics[name].cell() for name in names]
             times = f"{row.fit_seconds:.2f}\n{row.score_seconds:.2f}"
             table.add_row(f"{row.model}\n[dim]{settings}[/]", *metrics, times)

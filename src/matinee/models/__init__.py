@@ -17,13 +17,15 @@ from matinee.models.data import (
     ResponseShard,
     Vocabulary,
 )
+from matinee.models.diverse import Diverse
 from matinee.models.ease import EASE
 from matinee.models.popularity import Popularity
 from matinee.models.response import Response
 from matinee.models.run import Progress, Run
+from matinee.models.sequence import Sequence
 
 MODELS: dict[str, type[Model]] = {
-    model.name: model for model in (Popularity, EASE, CoVisitation, Response)
+    model.name: model for model in (Popularity, EASE, CoVisitation, Response, Sequence, Diverse)
 }
 """Every model by its name. A model of your own is known by ``MODELS[Mine.name] = Mine``."""
 
@@ -56,6 +58,7 @@ __all__ = [
     "Content",
     "Context",
     "Dataset",
+    "Diverse",
     "Histories",
     "HistoryShard",
     "Holdout",
@@ -67,6 +70,7 @@ __all__ = [
     "ResponseShard",
     "Responses",
     "Run",
+    "Sequence",
     "Vocabulary",
     "load_model",
     "model_class",

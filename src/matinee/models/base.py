@@ -64,6 +64,13 @@ class Model(ABC):
         """
         return self
 
+    def vectors(self) -> Floats | None:
+        """A vector [V, d] of each title, alike where their cosine is high; by default none.
+
+        For what puts titles side by side, such as :class:`~matinee.models.Diverse`.
+        """
+        return None
+
     def believe(self, context: Context, candidates: Indices | None = None) -> Belief:
         """Beliefs [B, A] on `candidates` (indices into `self.titles`; all of them by default).
 
@@ -72,6 +79,31 @@ class Model(ABC):
         """
         self._require_fitted()
         return Belief(self._scores(context, candidates))
+
+    def effects(
+        self, context: Context, candidates: Indices | None = None, latest: int = 5
+    ) -> tuple[Indices, Floats]:
+        """How much each of one member's latest events moved each candidate.
+
+        Returns which events [E] of the history, oldest first, and the scores that candidates have
+        less those that they would have had without the event [E, A]. Nothing is approximated: the
+        event is left out and the model asked again.
+
+        >>> from matinee.models import CoVisitation
+        >>> log = Histories.of([[0, 1], [0, 1], [2, 3]])
+        >>> model = CoVisitation().fit(Dataset.of(Vocabulary("abcd"), log))
+        >>> asked = Context(Histories.of([[0, 2]]), np.zeros(1, np.int64))
+        >>> events, moved = model.effects(asked, np.array([1], np.int32))
+        >>> events.tolist(), bool(moved[0, 0] > 0), bool(moved[1, 0] > 0)
+        ([0, 1], True, False)
+        """
+        size = len(context.histories.titles)
+        events = np.arange(max(0, size - latest), size, dtype=np.int32)
+        whole = self.believe(context, candidates).mean
+        if not len(events):
+            return events, whole[:0]
+        less = context.without(events)
+        return events, whole - self.believe(less, candidates).mean
 
     @abstractmethod
     def _fit(self, dataset: Dataset, run: Run) -> None: ...

@@ -21,10 +21,6 @@ B = TypeVar("B")
 S = TypeVar("S")
 
 
-SIGNALS = ("play", "complete", "rating", "thumb_up", "thumb_down", "click", "search")
-"""What may be known of a member and a title, by the number of its bit in `Histories.signals`."""
-
-
 class Vocabulary:
     """Title ids in a fixed order; index -1 is a title that is not in it.
 
@@ -60,8 +56,9 @@ class Histories:
     Member b's titles are ``titles[offsets[b]:offsets[b + 1]]`` (indices into a vocabulary, -1
     unknown) at ``times`` (microseconds since 1970). `weights` say how much of a watch each is: 1 by
     default, 0 where the title was met and not watched (a search click, a thumb down). `signals` are
-    bits, one for each of `SIGNALS` that is known of the member and the title, and `devices` indices
-    into a vocabulary of them, -1 unknown; both are empty where nothing is known.
+    bits, one for each of `matinee.features.watched.SIGNALS` that is known of the member and the
+    title, and `devices` indices into a vocabulary of them, -1 unknown; both are empty where nothing
+    is known.
 
     >>> two = Histories.of([[3, 1], []])
     >>> len(two), two.titles_of(0)
@@ -93,6 +90,37 @@ class Histories:
             np.fromiter((time for row in times for time in row), np.int64, total),
             np.ones(total, np.float32),
             tuple(countries) if countries is not None else (None,) * len(titles),
+        )
+
+    @classmethod
+    def concatenated(cls, parts: Iterable[Self]) -> Self:
+        """The members of all parts, one part after the other.
+
+        >>> len(Histories.concatenated([Histories.of([[1]]), Histories.of([[], [2]])]))
+        3
+        """
+        listed = [cls.of([]), *parts]
+        counts = np.concatenate([np.diff(part.offsets) for part in listed])
+
+        def joined(name: str, missing: int) -> Any:
+            arrays = [getattr(part, name) for part in listed]
+            if not any(len(array) for array in arrays):
+                return arrays[0]
+            return np.concatenate(
+                [
+                    array if len(array) else np.full(len(part.titles), missing, array.dtype)
+                    for array, part in zip(arrays, listed, strict=True)
+                ]
+            )
+
+        return cls(
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            joined("titles", 0),
+            joined("times", 0),
+            joined("weights", 0),
+            tuple(country for part in listed for country in part.countries),
+            joined("signals", 0),
+            joined("devices", -1),
         )
 
     def __len__(self) -> int:
@@ -141,6 +169,21 @@ class Histories:
         """The same members with the watches of known titles alone."""
         return self.where((self.titles >= 0) & (self.weights > 0))
 
+    def lacking(self, events: Indices) -> Self:
+        """The history of a single member, once for each of `events` and without it.
+
+        >>> less = Histories.of([[5, 6, 7]]).lacking(np.array([0, 2]))
+        >>> [less.titles_of(0).tolist(), less.titles_of(1).tolist()]
+        [[6, 7], [5, 6]]
+        """
+        if len(self) != 1:
+            raise ValueError(f"these are the histories of {len(self)} members; give one at a time")
+        again = type(self).concatenated([self] * len(events))
+        size = len(self.titles)
+        keep = np.ones(len(events) * size, bool)
+        keep[np.arange(len(events)) * size + events] = False
+        return again.where(keep)
+
     def matrix(self, vocabulary_size: int) -> csr_array:
         """Sparse float32 [B, V]: 1 where a member watched the title; unknown titles left out."""
         watched = self.watched()
@@ -173,6 +216,25 @@ class Context:
 
     def __len__(self) -> int:
         return len(self.histories)
+
+    def rows(self, start: int, stop: int) -> Self:
+        """The questions from `start` to `stop`."""
+        return type(self)(
+            self.histories.rows(start, stop),
+            self.at[start:stop],
+            self.devices[start:stop],
+            self.features[start:stop],
+        )
+
+    def without(self, events: Indices) -> Self:
+        """The same question of a single member, once for each of `events` as if it had not been."""
+        times = len(events)
+        return type(self)(
+            self.histories.lacking(events),
+            np.repeat(self.at, times),
+            self.devices * times,
+            self.features * times,
+        )
 
     def values(self, name: str) -> tuple[Any, ...]:
         """What each of the B has under "country", "device" or the name of a feature, or None."""

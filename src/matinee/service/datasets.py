@@ -12,32 +12,44 @@ import polars as pl
 
 from matinee.engine import Executor, Serial
 from matinee.errors import MatineeError
-from matinee.features.watched import histories, watches
+from matinee.evaluation.interactions import coded
+from matinee.features.watched import WATCHED, histories, meetings, weighed
 from matinee.lake.lake import Lake
 from matinee.lake.records import micros
 from matinee.lake.table import Bucket, latest
 from matinee.models.data import Context, Dataset, Histories, Responses, Vocabulary
 
 TABLES = ("events", "members", "decisions", "outcomes")
+RUNTIMES = ("title_id", "runtime_minutes")
+NONE = Vocabulary(())
 
 
 @dataclass(frozen=True)
 class HistoriesOfBucket:
-    """The histories of the members of one bucket, in one vocabulary."""
+    """The histories of the members of one bucket, in one vocabulary of titles and one of devices.
+
+    runtimes : title_id, runtime_minutes of the catalogue.
+    """
 
     events: Bucket
     members: Bucket
-    titles: Vocabulary
+    runtimes: pl.DataFrame
     min_minutes: float
+    titles: Vocabulary = NONE
+    devices: Vocabulary = NONE
 
     def load(self) -> Histories:
-        return encode(self.frame(), self.titles)
+        return encode(self.frame(), self.titles, self.devices)
 
     def frame(self) -> pl.DataFrame:
-        """member_id, title_id, ts, seq, country, sorted by member, time and order of arrival."""
+        """member_id, title_id, ts, seq, device, signals, weight, country, sorted by member, time
+        and order of arrival.
+        """
         countries = latest(self.members.scan(), self.members.schema).select("member_id", "country")
-        watched = histories(self.events.scan(), self.min_minutes)
-        return watched.join(countries.collect(), on="member_id", how="left", maintain_order="left")
+        met = weighed(histories(self.events.scan(), self.min_minutes), self.runtimes)
+        return met.drop("minutes").join(
+            countries.collect(), on="member_id", how="left", maintain_order="left"
+        )
 
 
 @dataclass(frozen=True)
@@ -86,18 +98,20 @@ class ResponsesOfBucket:
         )
 
 
-def encode(watched: pl.DataFrame, titles: Vocabulary) -> Histories:
-    """Histories from a frame of member_id, title_id, ts and country that is sorted by member."""
-    index = pl.DataFrame({"title_id": titles.ids, "title": range(len(titles))})
-    coded = watched.join(index, on="title_id", how="left", maintain_order="left")
-    members = watched.select(pl.col("member_id").rle()).unnest("member_id")
+def encode(met: pl.DataFrame, titles: Vocabulary, devices: Vocabulary = NONE) -> Histories:
+    """Histories from a frame of member_id, title_id, ts, weight, signals, device and country that
+    is sorted by member.
+    """
+    members = met.select(pl.col("member_id").rle()).unnest("member_id")
     first = np.concatenate([[0], np.cumsum(members["len"].to_numpy())]).astype(np.int64)
     return Histories(
         first,
-        coded["title"].fill_null(-1).cast(pl.Int32).to_numpy(),
-        watched["ts"].dt.epoch("us").to_numpy(),
-        np.ones(watched.height, np.float32),
-        tuple(watched["country"].gather(first[:-1])),
+        coded(met["title_id"], titles),
+        met["ts"].dt.epoch("us").to_numpy(),
+        met["weight"].to_numpy(),
+        tuple(met["country"].gather(first[:-1])),
+        met["signals"].to_numpy(),
+        coded(met["device"], devices),
     )
 
 
@@ -110,24 +124,27 @@ def training_set(
     *,
     needs_histories: bool = True,
 ) -> Dataset:
-    """Everything known at `as_of`, sharded by bucket: what members watched, and what came of the
-    surface's decisions.
+    """Everything known at `as_of`, sharded by bucket: what members met and watched, and what came
+    of the surface's decisions.
 
     The vocabulary is the catalogue, whatever else was watched, and the surface's own actions, in
-    ascending order of id; where histories are not needed there are none, and its own actions alone
-    make the vocabulary. Raises `MatineeError` where histories are needed and nothing was watched.
+    ascending order of id, as are the devices on which titles were met. Where histories are not
+    needed there are none, and the surface's own actions alone make the vocabulary. Raises
+    `MatineeError` where histories are needed and nothing was watched.
     """
     executor = executor or Serial()
     buckets = {name: lake.tables[name].buckets(as_of) for name in TABLES}
     known = executor.map_reduce(actions_chosen, buckets["outcomes"], operator.or_, surface)
+    catalogue, seen = lake.current("titles", as_of=as_of), Seen()
     if needs_histories:
-        seen = executor.map_reduce(titles_watched, buckets["events"], operator.or_, min_minutes)
-        known |= _some(seen, as_of) | set(lake.current("titles", as_of=as_of)["title_id"])
-    titles = Vocabulary(sorted(known))
+        seen = executor.map_reduce(seen_in, buckets["events"], operator.or_, min_minutes)
+        known |= _some(seen.watched, as_of) | set(catalogue["title_id"])
+    titles, devices = Vocabulary(sorted(known)), Vocabulary(sorted(seen.devices))
+    runtimes = catalogue.select(RUNTIMES)
     return Dataset(
         titles,
         [
-            HistoriesOfBucket(events, members, titles, min_minutes)
+            HistoriesOfBucket(events, members, runtimes, min_minutes, titles, devices)
             for events, members in zip(buckets["events"], buckets["members"], strict=True)
             if needs_histories
         ],
@@ -137,10 +154,11 @@ def training_set(
             ResponsesOfBucket(decisions, outcomes, titles, surface)
             for decisions, outcomes in zip(buckets["decisions"], buckets["outcomes"], strict=True)
         ],
+        devices,
     )
 
 
-def _some(seen: set[str], as_of: datetime) -> set[str]:
+def _some(seen: frozenset[str], as_of: datetime) -> frozenset[str]:
     if not seen:
         raise MatineeError(
             f"there is nothing to learn from as of {as_of:%Y-%m-%d %H:%M}",
@@ -150,10 +168,26 @@ def _some(seen: set[str], as_of: datetime) -> set[str]:
     return seen
 
 
-def titles_watched(events: Bucket, min_minutes: float) -> set[str]:
-    """The titles that someone in the bucket watched."""
-    found = watches(events.scan(), min_minutes).select(pl.col("title_id").unique())
-    return set(found.collect(engine="streaming")["title_id"])
+@dataclass(frozen=True)
+class Seen:
+    """The titles that someone watched, and the devices on which someone met a title."""
+
+    watched: frozenset[str] = frozenset()
+    devices: frozenset[str] = frozenset()
+
+    def __or__(self, other: Seen) -> Seen:
+        return Seen(self.watched | other.watched, self.devices | other.devices)
+
+
+def seen_in(events: Bucket, min_minutes: float) -> Seen:
+    """What was seen in one bucket."""
+    title = pl.col("title_id").filter((pl.col("signals") & WATCHED) > 0)
+    found = (
+        meetings(events.scan(), min_minutes)
+        .select(title.unique().implode(), pl.col("device").drop_nulls().unique().implode())
+        .collect(engine="streaming")
+    )
+    return Seen(frozenset(found["title_id"][0]), frozenset(found["device"][0]))
 
 
 def actions_chosen(bucket: Bucket, surface: str) -> set[str]:
@@ -163,11 +197,14 @@ def actions_chosen(bucket: Bucket, surface: str) -> set[str]:
 
 
 def interactions(lake: Lake, as_of: datetime, min_minutes: float) -> pl.DataFrame:
-    """Who watched what: member_id, title_id, ts, seq, country, for the evaluation protocols."""
+    """Who met and watched what, for the evaluation protocols: member_id, title_id, ts, seq,
+    country, weight, signals, device.
+    """
     events, members = lake.tables["events"].buckets(as_of), lake.tables["members"].buckets(as_of)
+    runtimes = lake.current("titles", as_of=as_of).select(RUNTIMES)
     return pl.concat(
         [
-            HistoriesOfBucket(one, other, Vocabulary(()), min_minutes).frame()
+            HistoriesOfBucket(one, other, runtimes, min_minutes).frame()
             for one, other in zip(events, members, strict=True)
         ]
     )

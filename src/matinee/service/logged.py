@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import compress
+from functools import partial
+from itertools import compress, groupby
 from typing import Any
 
 import msgspec
@@ -13,10 +15,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from matinee.features.watched import watches
+from matinee.decisions.sequences import brief
+from matinee.features.watched import Meeting, meetings
 from matinee.lake.lake import Lake
 from matinee.lake.records import Decision, micros
 from matinee.lake.table import Bucket
+from matinee.service.members import history_of
 from matinee.surfaces import History
 
 PART = 256
@@ -31,11 +35,11 @@ class Logged:
     """A few closed decisions of a bucket of members, in order of time within a member.
 
     `rewards` holds one array [K] for each record, a reward for each of its positions; `closed_at`
-    when they were final, microseconds since 1970; `histories` what the member had watched as far as
-    was known when it was decided. Left out are decisions without a reward for each position, most
-    often because their attribution window is open (`unwritten`: who decided each, and when), and
-    those whose record tells of another history than the log (`unlike`: an event that was known has
-    since been forgotten, or was imported later as if it had been).
+    when they were final, microseconds since 1970; `histories` what the member had met and watched
+    as far as was known when it was decided. Left out are decisions without a reward for each
+    position, most often because their attribution window is open (`unwritten`: who decided each,
+    and when), and those whose record tells of another history than the log (`unlike`: an event that
+    was known has since been forgotten, or was imported later as if it had been).
     """
 
     records: list[Decision]
@@ -88,16 +92,17 @@ def logged(
     The histories are as of each decision: events that happened before it and were known by then,
     whatever has arrived since. `advance` is told of each bucket that is done.
     """
+    runtimes = _Runtimes(lake)
     tables = [lake.tables[name].buckets() for name in ("decisions", "outcomes", "events")]
     for decisions, outcomes, events in zip(*tables, strict=True):
         asked = _decisions(decisions, surface, since)
         if asked.height:
-            watched = _watched(events, asked["member_id"].unique(), min_minutes)
+            met = _events(events, asked["member_id"].unique(), min_minutes)
             rewards = _rewards(outcomes, surface)
             found = asked.join(rewards, on=_IDS, how="left", maintain_order="left")
             widest = max(1, *found["segment"].list.len())
             for part in found.iter_slices(max(1, min(PART, CHOICES // widest))):
-                yield _part(part, watched)
+                yield _part(part, met, runtimes)
         advance(1)
 
 
@@ -106,27 +111,53 @@ _Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Watched:
-    """All watches of one member in order of time, with the time when each was known."""
+class _Events:
+    """All meetings of one member with titles, one an event, with the time when each was known."""
 
     titles: Sequence[str]
-    times: NDArray[np.int64]
+    columns: Sequence[NDArray[Any]]
     known: NDArray[np.int64]
 
-    def before(self, at: int) -> History:
-        """The history as of a time; each title stands once, where it was watched last."""
-        latest: dict[str, int] = {}
-        for row in np.flatnonzero((self.times < at) & (self.known <= at)).tolist():
-            title = self.titles[row]
-            latest.pop(title, None)
-            latest[title] = int(self.times[row])
-        return History(tuple(latest), tuple(latest.values()))
+    def before(self, times: Sequence[int], runtimes: _Runtimes) -> Iterator[History]:
+        """The history as of each time."""
+        meetings = list(map(Meeting, *(column.tolist() for column in self.columns)))
+        rows = list(zip(self.titles, meetings, strict=True))
+        happened = self.columns[0]
+        for at in times:
+            met: dict[str, Meeting] = {}
+            for title, one in compress(rows, ((happened < at) & (self.known <= at)).tolist()):
+                met[title] = met[title] | one if title in met else one
+            yield history_of(met, partial(runtimes.before, at))
 
 
-def _part(found: pl.DataFrame, watched: Mapping[str, _Watched]) -> Logged:
+class _Runtimes:
+    """The runtimes of titles as they were known at any time."""
+
+    def __init__(self, lake: Lake) -> None:
+        rows = (
+            lake.scan("titles")
+            .sort("known_at", "seq")
+            .group_by("title_id")
+            .agg(pl.col("known_at").dt.epoch("us"), pl.col("runtime_minutes").fill_null(0.0))
+            .collect(engine="streaming")
+        )
+        self._of = {title: (known, minutes) for title, known, minutes in rows.iter_rows()}
+
+    def before(self, at: int, title_id: str) -> float:
+        """Minutes, 0 where nothing was known at that time (microseconds since 1970)."""
+        known, minutes = self._of.get(title_id, ((), ()))
+        last = bisect_right(known, at)
+        return minutes[last - 1] if last else 0.0
+
+
+def _part(found: pl.DataFrame, met: Mapping[str, _Events], runtimes: _Runtimes) -> Logged:
     rows, others = _parted(list(found.iter_rows(named=True)))
     records = [_record(row) for row in rows]
-    histories = [watched[record.member_id].before(micros(record.at)) for record in records]
+    histories = [
+        history
+        for member, own in groupby(records, lambda record: record.member_id)
+        for history in met[member].before([micros(record.at) for record in own], runtimes)
+    ]
     like = list(map(_agrees, records, histories))
     whole = Logged(
         records,
@@ -164,19 +195,27 @@ def _parted(rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
     return whole, others
 
 
-def _watched(bucket: Bucket, members: pl.Series, min_minutes: float) -> Mapping[str, _Watched]:
+def _events(bucket: Bucket, members: pl.Series, min_minutes: float) -> Mapping[str, _Events]:
     rows = (
-        watches(bucket.scan(), min_minutes)
+        meetings(bucket.scan(), min_minutes)
         .filter(pl.col("member_id").is_in(members.implode()))
         .sort("member_id", "ts", "seq")
         .group_by("member_id", maintain_order=True)
-        .agg("title_id", pl.col("ts").dt.epoch("us"), pl.col("known_at").dt.epoch("us"))
+        .agg(
+            "title_id",
+            pl.col("ts").dt.epoch("us"),
+            "seq",
+            "signals",
+            "minutes",
+            pl.col("known_at").dt.epoch("us"),
+        )
         .collect(engine="streaming")
     )
-    nothing = _Watched((), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    found = dict.fromkeys(members.to_list(), nothing)
-    for member, titles, times, known in rows.iter_rows():
-        found[member] = _Watched(titles, np.array(times), np.array(known))
+    nothing = np.zeros(0, np.int64)
+    found = dict.fromkeys(members.to_list(), _Events((), (nothing,) * 4, nothing))
+    for member, titles, ts, seq, signals, minutes, known in rows.iter_rows():
+        columns = [np.array(column) for column in (ts, seq, signals, minutes)]
+        found[member] = _Events(titles, columns, np.array(known))
     return found
 
 
@@ -186,9 +225,7 @@ def _record(row: Mapping[str, Any]) -> Decision:
 
 
 def _agrees(record: Decision, history: History) -> bool:
-    """Whether the record's own count of the history, where it has one, is that of this one."""
-    told = record.context.get("history")
-    return told is None or told == {
-        "titles": len(history.titles),
-        "last": max(history.times, default=None),
-    }
+    """Whether what the record itself tells of the history, if anything, is so of this one."""
+    told = record.context.get("history") or {}
+    found = brief(history)
+    return all(found.get(name) == value for name, value in told.items())

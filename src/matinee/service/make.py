@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from matinee import models
 from matinee.errors import MatineeError
-from matinee.models import Model
+from matinee.models import Diverse, Model
 from matinee.policies import PlackettLuce
 from matinee.service.settings import PolicySettings, TrainSettings
 
 
 def make_model(name: str, settings: TrainSettings) -> Model:
     """An unfitted model by name; `MatineeError` lists the names there are."""
+    own = _section(name, settings)
+    if name == Diverse.name:
+        own["settings"] = _section(own["model"], settings)
     try:
-        kind = models.model_class(name)
-    except ValueError as unknown:
-        raise MatineeError(str(unknown)) from None
+        return models.model_class(name)(**own)
+    except ValueError as impossible:
+        raise MatineeError(str(impossible)) from None
+
+
+def _section(name: str, settings: TrainSettings) -> dict[str, Any]:
+    """What the settings say of a model: nothing, if they have no section of its name."""
     own = getattr(settings, name, None)
-    return kind(**(msgspec.structs.asdict(own) if isinstance(own, msgspec.Struct) else {}))
+    return msgspec.structs.asdict(own) if isinstance(own, msgspec.Struct) else {}
 
 
 def make_policy(settings: PolicySettings) -> PlackettLuce:

@@ -17,6 +17,7 @@ from matinee.errors import MatineeError
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Event
 from matinee.service.choices import Choices
+from matinee.service.content import Contents
 from matinee.service.folder import Service
 from matinee.service.forgetting import tombstones
 from matinee.service.members import Members
@@ -67,6 +68,7 @@ class Runtime:
         self._generation, self._stale = service.registry.generation(), False
         self.members = Members(service.lake, service.settings.surfaces.titles.min_minutes)
         self.choices = Choices(service.lake, service.surfaces)
+        self._contents = Contents(service.lake)
         self._serving = self._load()
         self._looked_for_bulk = time.monotonic()
         self._stop = threading.Event()
@@ -151,7 +153,7 @@ class Runtime:
         model, policy = self.service.registry.load(version)
         return Decider(
             surface,
-            model,
+            self._contents.informed(model, surface),
             policy,
             version=version,
             histories=self.members,

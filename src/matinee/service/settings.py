@@ -136,6 +136,26 @@ class EASESettings(Section, frozen=True):
     ] = 200.0
 
 
+class DiverseSettings(Section, frozen=True):
+    """The model "diverse": another one, its best titles re-ordered so that they differ more."""
+
+    model: Annotated[
+        str, Meta(min_length=1, description="The model whose titles are re-ordered, by name.")
+    ] = "ease"
+    strength: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1_000,
+            description="What a copy of a title above loses, in standard deviations of the "
+            "scores: 0 changes nothing, 5 costs some accuracy.",
+        ),
+    ] = 2.0
+    segment: Annotated[
+        int, Meta(ge=1, le=10_000, description="Titles, the best first, that are re-ordered.")
+    ] = 100
+
+
 class TrainSettings(Section, frozen=True):
     """What `matinee train` learns."""
 
@@ -143,6 +163,7 @@ class TrainSettings(Section, frozen=True):
         list[str], Meta(min_length=1, description="The models to fit and compare, by name.")
     ] = msgspec.field(default_factory=lambda: ["popularity", "covisitation", "ease"])
     ease: EASESettings = EASESettings()
+    diverse: DiverseSettings = DiverseSettings()
 
 
 class Settings(Section, frozen=True):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,15 +16,18 @@ import polars as pl
 from matinee import evaluation
 from matinee.errors import MatineeError
 from matinee.evaluation import Report, Split
-from matinee.models import Model
+from matinee.models import Dataset, Model, Progress, Run
 from matinee.policies import Policy
 from matinee.registry import Version
+from matinee.service.checkpoints import Checkpoint, Started, interrupted_models
 from matinee.service.datasets import interactions, training_set
 from matinee.service.folder import Service
 from matinee.service.make import make_model
 from matinee.surfaces import Surface, Titles
 
 Protocol = Literal["leave-one-out", "time-split"]
+Told = Callable[[str, Progress], None]
+CHECKPOINTS = "checkpoints"
 CORE = 5
 HOLDOUT_SHARE = 0.1
 """The last part of the log that a time split asks for, where no time is named."""
@@ -142,32 +146,97 @@ def train(
     policy: str | None = None,
     as_of: datetime | None = None,
     by: str,
+    resume: bool = False,
+    told: Told = lambda _model, _progress: None,
 ) -> list[Version]:
     """Fit models on everything known at `as_of` and register each with a policy of the surface.
+
+    `told` hears of a long fit, by the model's name, how far it is. One that is cut short is kept
+    in ``checkpoints/`` of the service folder; Ctrl-C raises `Interrupted`. With `resume` such fits
+    go on, of `names` or of all models, on what was known when they began. One process at a time
+    trains a model for a surface.
 
     The metrics of the latest evaluation of the same model with the same settings go into its
     lineage, with the report that they come from.
     """
-    as_of = as_of_past(as_of)
-    chosen = make_models(service, names, surface)
-    drawn = usual_policy(service.surface(surface), policy)
-    minutes = service.settings.surfaces.titles.min_minutes
-    watched = any(model.learns_from == "histories" for model in chosen)
-    data = training_set(service.lake, as_of, minutes, surface, needs_histories=watched)
-    champion = service.registry.alias(surface, "champion")
-    return [
-        service.registry.register(
-            surface,
-            model.fit(data),
-            drawn,
-            data_as_of=as_of,
+    if resume:
+        names = list(names or _interrupted(service, surface))
+    known, chosen = as_of_past(as_of), make_models(service, names, surface)
+    usual_policy(service.surface(surface), policy)  # one that there is, before anything is done
+    training = _Training(service, surface, policy, by, told)
+    if not resume:
+        return [training.begin(model, known) for model in chosen]
+    if as_of is not None:
+        raise MatineeError(
+            "what was interrupted goes on with what was known when it began",
+            next_step="leave --as-of out, or leave out --resume to begin anew",
+        )
+    return [training.go_on(model) for model in chosen]
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What is the same for all models that are trained together."""
+
+    service: Service
+    surface: str
+    policy: str | None
+    by: str
+    told: Told
+
+    def begin(self, model: Model, as_of: datetime) -> Version:
+        with self._kept(model).held() as kept:
+            data = self._data(model, as_of)  # what was kept is forgotten only if there is any
+            began = Started(as_of, _plain(model.settings()), self.policy)
+            kept.begin(began)
+            return self._end(model, data, kept, began, resume=False)
+
+    def go_on(self, model: Model) -> Version:
+        with self._kept(model).held() as kept:
+            began = kept.started(_plain(model.settings()))
+            data = self._data(model, began.as_of)
+            return self._end(model, data, kept, began, resume=True)
+
+    def _kept(self, model: Model) -> Checkpoint:
+        return Checkpoint(self.service.folder / CHECKPOINTS, self.surface, model.name)
+
+    def _data(self, model: Model, as_of: datetime) -> Dataset:
+        return training_set(
+            self.service.lake,
+            as_of,
+            self.service.settings.surfaces.titles.min_minutes,
+            self.surface,
+            needs_histories=model.learns_from == "histories",
+        )
+
+    def _end(
+        self, model: Model, data: Dataset, kept: Checkpoint, began: Started, *, resume: bool
+    ) -> Version:
+        """Fit and register; what is kept is forgotten once the version stands."""
+        with kept.told_plainly():
+            model.fit(data, Run(partial(self.told, model.name), kept.path, resume))
+        champion = self.service.registry.alias(self.surface, "champion")
+        version = self.service.registry.register(
+            self.surface,
+            model,
+            usual_policy(self.service.surface(self.surface), self.policy or began.policy),
+            data_as_of=began.as_of,
             settings=model.settings(),
-            metrics=_latest_metrics(service, surface, model),
-            by=by,
+            metrics=_latest_metrics(self.service, self.surface, model),
+            by=self.by,
             parent=champion.id if champion else None,
         )
-        for model in chosen
-    ]
+        kept.forget()
+        return version
+
+
+def _interrupted(service: Service, surface: str) -> list[str]:
+    found = interrupted_models(service.folder / CHECKPOINTS, surface)
+    if not found:
+        raise MatineeError(
+            f"no training for {surface} was interrupted", next_step=f"matinee train {surface}"
+        )
+    return found
 
 
 def aware(time: datetime) -> datetime:
@@ -204,10 +273,16 @@ def write_report(service: Service, of: str, suffix: str, text: str) -> Path:
 
 
 def _latest_metrics(service: Service, surface: str, model: Model) -> dict[str, Any]:
-    settings = json.loads(json.dumps(model.settings()))
+    settings = _plain(model.settings())
     for path in reversed(reports(service, surface)):
         report = json.loads(path.read_text(encoding="utf-8"))
         for row in report["rows"]:
             if (row["model"], row["settings"]) == (model.name, settings):
                 return {"report": path.name, **{k: v["value"] for k, v in row["metrics"].items()}}
     return {}
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they are read again from JSON: lists where there were tuples."""
+    read: dict[str, Any] = json.loads(json.dumps(settings))
+    return read

@@ -3,13 +3,13 @@
 from matinee.surfaces.base import (
     Candidates,
     Choice,
-    History,
     Mask,
     Request,
     Situation,
     Surface,
     check,
 )
+from matinee.surfaces.history import History, Met
 from matinee.surfaces.masks import Availability, DailyCap, Only, OnPage, Watched
 from matinee.surfaces.titles import Titles
 
@@ -24,6 +24,7 @@ __all__ = [
     "DailyCap",
     "History",
     "Mask",
+    "Met",
     "OnPage",
     "Only",
     "Request",

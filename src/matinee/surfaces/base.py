@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from hashlib import blake2b
@@ -50,6 +50,7 @@ from matinee.lake.records import Country, Device, Eligible, Id, Masked, MemberId
 from matinee.models import Model, Response
 from matinee.policies import Policy
 from matinee.registry.version import check_surface
+from matinee.surfaces.history import History
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,19 +69,6 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     country: Country | None = None
     device: Device | None = None
     features: dict[str, Any] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """What a member watched, oldest first: title ids, times (microseconds since 1970).
-
-    `generation` changes whenever the history does; two histories of a member with one generation
-    are the same.
-    """
-
-    titles: tuple[str, ...] = ()
-    times: tuple[int, ...] = ()
-    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +138,7 @@ class Situation:
     """
 
     request: Request
-    history: History = History()
+    history: History = field(default_factory=History)
     choices: tuple[Choice, ...] = ()
 
 

@@ -1,0 +1,150 @@
+r"""The encoder: a stack of pre-norm blocks that turns a history into what is wanted next.
+
+Written once over an array namespace `xp`: `jax.numpy` to train, `numpy` to serve. Each block is
+
+.. math:: x &\leftarrow x + \big(\mathrm{softmax}(q k^\top / \sqrt d + b)\, v
+              \odot \mathrm{silu}(h W_g)\big) W_o, & h &= \mathrm{rms}(x) \\
+          x &\leftarrow x + \big(\mathrm{silu}(h W_1) \odot h W_3\big) W_2, & h &= \mathrm{rms}(x)
+
+with a bias b for each head and distance in places (Shaw et al. 2018; Raffel et al. 2020), a gate on
+what is attended to (as in HSTU, Zhai et al. 2024, and LiGR, Borisyuk et al. 2025), SwiGLU (Shazeer
+2020) and RMS norms (Zhang and Sennrich 2019) before each half.
+
+Shapes: B sequences of L tokens, Q of them asked, D width, H heads, V titles, G knots of a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = Any
+"""An array of either namespace."""
+Params = dict[str, Any]
+"""Weights by name; under "blocks" a list of them."""
+Drop = Callable[[Array], Array]
+
+KNOTS = 16
+"""Places at which the effect of a gap in time is learned; it is linear in between."""
+LONGEST = float(np.log1p(1e8))
+"""log(1 + seconds) of the last knot: about three years."""
+SIGNAL_BITS = 8
+STEEPEST = 60.0
+"""The greatest attention score: exp of it, times any window, fits in float32."""
+
+
+class Tokens(NamedTuple):
+    """A history as the encoder sees it, one token an event.
+
+    titles : int32 [B, L], V for the start of a history. gaps : float32 [B, L], in knots, from
+    `knots`. signals : uint8 [B, L], bits.
+    """
+
+    titles: Array
+    gaps: Array
+    signals: Array
+
+
+def knots(seconds: Array) -> Array:
+    """Where a gap in time stands among the knots, 0 to KNOTS - 1, evenly in its logarithm.
+
+    >>> knots(np.array([-5.0, 0.0, 1e9])).tolist()
+    [0.0, 0.0, 15.0]
+    """
+    place = np.log1p(np.maximum(seconds, 0)) * ((KNOTS - 1) / LONGEST)
+    return np.minimum(place, KNOTS - 1).astype(np.float32)
+
+
+def embed(params: Params, tokens: Tokens, xp: Any) -> Array:
+    """Tokens [B, L, D]: the title, the time to its neighbour, the signals."""
+    width = params["titles"].shape[-1]
+    x = params["titles"][tokens.titles] * (0.5 * width**0.5)
+    hats = xp.maximum(1 - xp.abs(tokens.gaps[..., None] - np.arange(KNOTS, dtype=np.float32)), 0)
+    bits = (tokens.signals[..., None] >> np.arange(SIGNAL_BITS, dtype=np.uint8)) & 1
+    x = x + hats.astype(x.dtype) @ params["gaps"]
+    return x + bits.astype(x.dtype) @ params["signals"]
+
+
+def remember(block: Params, h: Array, xp: Any) -> tuple[Array, Array]:
+    """Keys and values [B, L, D] of normed tokens."""
+    keys, values = xp.split(h @ block["kv"], 2, -1)
+    return keys, values
+
+
+def respond(
+    block: Params,
+    x: Array,
+    h: Array,
+    past: tuple[Array, Array],
+    bias: Array,
+    *,
+    xp: Any,
+    drops: tuple[Drop, Drop, Drop],
+) -> Array:
+    """Tokens [B, Q, D] after they have looked at keys and values [B, L, D]; bias [H, Q, L].
+
+    `h` are the same tokens, normed.
+    """
+    heads = bias.shape[0]
+    q, gate = xp.split(h @ block["qg"], 2, -1)
+    keys, values = past
+    seen = attend(
+        split_heads(q, heads), split_heads(keys, heads), split_heads(values, heads), bias, xp
+    )
+    after, inner, last = drops
+    x = x + after((merge_heads(seen) * silu(gate, xp)) @ block["mix"])
+    up, opened = xp.split(rms(x, block["norm2"], xp) @ block["up"], 2, -1)
+    return x + last(inner(silu(up, xp) * opened) @ block["down"])
+
+
+def attend(q: Array, k: Array, v: Array, bias: Array, xp: Any) -> Array:
+    """Softmax attention of [B, H, Q, d] over [B, H, L, d]; a huge negative bias forbids a look.
+
+    Scores are held below `STEEPEST` rather than below their greatest: a pass less over [Q, L].
+    """
+    scores = (q * q.shape[-1] ** -0.5) @ xp.swapaxes(k, -1, -2) + bias
+    weights = xp.exp(xp.minimum(scores, STEEPEST))
+    return (weights @ v) / (weights.sum(-1, keepdims=True) + 1e-30)
+
+
+def distance_bias(table: Array, queries: int, length: int, xp: Any) -> Array:
+    """Bias [H, Q, L] of the last Q of L tokens from a table [H, W] by distance, and none ahead."""
+    distance = np.arange(length - queries, length)[:, None] - np.arange(length)[None, :]
+    bias = table[:, np.clip(distance, 0, table.shape[1] - 1)]
+    return xp.where(distance >= 0, bias, np.float32(-1e9))
+
+
+def finish(params: Params, x: Array, context: Array, xp: Any) -> Array:
+    """What is wanted next [B, Q, D], given the context [B, Q, D] of the request."""
+    return rms(x + context, params["norm"], xp)
+
+
+def rms(x: Array, scale: Array, xp: Any) -> Array:
+    """Each token at unit mean square, times `scale` [D]."""
+    return x * (1 / xp.sqrt((x * x).mean(-1, keepdims=True) + 1e-6)) * scale
+
+
+def silu(x: Array, xp: Any) -> Array:
+    """x / (1 + exp(-x)); the sigmoid as a tanh cannot overflow."""
+    return x * (0.5 + 0.5 * xp.tanh(0.5 * x))
+
+
+def split_heads(x: Array, heads: int) -> Array:
+    """[B, L, D] as [B, H, L, d]."""
+    return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).swapaxes(-2, -3)
+
+
+def merge_heads(x: Array) -> Array:
+    """[B, H, L, d] as [B, L, D]."""
+    x = x.swapaxes(-2, -3)
+    return x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1])
+
+
+def untouched(x: Array) -> Array:
+    """Nothing is dropped."""
+    return x
+
+
+SERVING = (untouched, untouched, untouched)

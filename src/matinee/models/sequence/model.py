@@ -1,0 +1,196 @@
+"""Sequence: a transformer over what a member watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from matinee.models.base import Floats, Model, checked, on_candidates
+from matinee.models.data import Context, Dataset, Histories, HistoryShard, Indices, Vocabulary
+from matinee.models.run import Run
+from matinee.models.sequence import start
+from matinee.models.sequence.config import Config
+from matinee.models.sequence.encoder import Params
+from matinee.models.sequence.serving import Encoder
+from matinee.models.sequence.validation import ndcg, some
+from matinee.models.sequence.windows import Events
+
+VALIDATED = 2_000
+"""Members that a fit is validated on, at most."""
+
+
+class Sequence(Model):
+    r"""A transformer that reads a member's history and says what comes next.
+
+    Each event is a token: its title, the time to its neighbour, what kinds of signal it was. Blocks
+    of causal attention with a bias for distance, gates and SwiGLU (:mod:`.encoder`) turn the tokens
+    into a vector :math:`h` of what is wanted, to which the country and the device of the request
+    are added, and the score of a title is
+
+    .. math:: s(j) = h^\top w_j + b_j
+
+    close to the logarithm of its probability to be next. Vectors start from how titles follow one
+    another (:mod:`.start`) and are learned by sampled softmax (:mod:`.step`) on every event, as
+    much as `Histories.weights` say: an hour watched counts for more than a minute, and a search
+    click only informs. With `query_time` the time that passed since the last event, known when the
+    request comes, is part of what is read.
+
+    A member without any known title gets what the start of a history is followed by, by country and
+    device: close to popularity. A title that is unknown (-1) scores as one that nobody watched and
+    nothing is known of. A window looks at `window` events at most, and at four fifths at least.
+
+    Fitting takes time in proportion to events times width squared, on all cores, or on the GPUs
+    there are; memory for the events, the weights and one batch. Scoring one member takes one pass
+    over their window, or over their new events alone when they come back.
+
+    >>> from matinee.models.data import Vocabulary
+    >>> titles = Vocabulary(["heat", "ronin", "up", "coco"])
+    >>> seen = Histories.of([[0, 1, 0, 1], [2, 3, 2, 3]] * 8)
+    >>> model = Sequence(width=8, blocks=1, window=8, epochs=8).fit(Dataset.of(titles, seen))
+    >>> asked = Context(Histories.of([[0], [2]]), np.zeros(2, np.int64))
+    >>> model.believe(asked).mean.argmax(axis=1).tolist()
+    [1, 3]
+    """
+
+    name: ClassVar[str] = "sequence"
+    references: ClassVar[tuple[str, ...]] = (
+        "W.-C. Kang, J. McAuley: Self-attentive sequential recommendation. ICDM 2018, 197-206. "
+        "doi:10.1109/ICDM.2018.00035",
+        "J. Zhai et al.: Actions speak louder than words: trillion-parameter sequential "
+        "transducers for generative recommendations. ICML 2024 (gated attention, time).",
+        "A. Klenitskiy, A. Vasilev: Turning dross into gold loss: is BERT4Rec really better than "
+        "SASRec? RecSys 2023, 1120-1125 (softmax over sampled negatives). "
+        "doi:10.1145/3604915.3610644",
+        "N. Shazeer: GLU variants improve transformer. 2020. arXiv:2002.05202",
+        "O. Levy, Y. Goldberg: Neural word embedding as implicit matrix factorization. NeurIPS "
+        "2014 (the start).",
+    )
+
+    def __init__(self, **settings: Any) -> None:
+        """A model with these settings of :class:`.Config`; the rest are its defaults."""
+        self.config = Config(**settings)
+
+    def settings(self) -> dict[str, Any]:
+        return self.config.settings()
+
+    def vectors(self) -> Floats:
+        """The vectors [V, D] that titles are scored with."""
+        vectors: Floats = self._params["out"]
+        return vectors
+
+    def _fit(self, dataset: Dataset, run: Run) -> None:
+        from matinee.models.sequence.training import Task, train  # noqa: PLC0415  (JAX loads slowly)
+
+        histories = _together(dataset)
+        countries = sorted({one for one in histories.countries if one is not None})
+        self._countries, self._devices = Vocabulary(countries), dataset.devices
+        found = start.follows(dataset)
+        task = Task(
+            Events.of(histories, len(self.titles)),
+            _codes(self._countries, histories.countries),
+            found.counts,
+        )
+        sizes = (len(self._countries), len(self._devices))
+        begun = start.weights(self.config, found, *sizes)
+        key = _fingerprint(dataset, histories, self.config)
+        self._keep(
+            train(self.config, begun, task, run, validate=self._validate(dataset), fingerprint=key)
+        )
+
+    def _validate(self, dataset: Dataset) -> Callable[[Params], float] | None:
+        if dataset.validation is None or not dataset.validation.members:
+            return None
+        asked = some(dataset.validation, VALIDATED)
+
+        def validate(params: Params) -> float:
+            self._keep(params)
+            return ndcg(self._scores(asked.context, None), asked)
+
+        return validate
+
+    def _keep(self, params: Params) -> None:
+        config = self.config
+        self._params = params
+        self._encoder = Encoder(params, config.window, config.heads, query_time=config.query_time)
+        self._unknown = params["bias"].min(initial=0.0)
+
+    def _scores(self, context: Context, candidates: Indices | None) -> Floats:
+        wanted = self._encoder.wanted(context.histories, context.at, self._context(context))
+        scores = wanted @ self._params["out"].T + self._params["bias"]
+        above: Floats = on_candidates(scores - self._unknown, candidates) + self._unknown
+        return above
+
+    def _context(self, context: Context) -> NDArray[np.float32]:
+        """What country and device add [B, D]."""
+        countries = _codes(self._countries, context.values("country"))
+        devices = _codes(self._devices, context.values("device"))
+        added: NDArray[np.float32] = (
+            self._params["countries"][countries] + self._params["devices"][devices]
+        )
+        return added
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "countries known": np.array(self._countries.ids, np.str_),
+            "devices known": np.array(self._devices.ids, np.str_),
+            **dict(_flat(self._params)),
+        }
+
+    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        self._countries = Vocabulary(arrays["countries known"].tolist())
+        self._devices = Vocabulary(arrays["devices known"].tolist())
+        nothing = start.nothing(len(self.titles))
+        like = start.weights(self.config, nothing, len(self._countries), len(self._devices))
+        for name, expected in _flat(like):
+            checked(arrays[name], expected.shape, np.float32)
+        self._keep(_filled(like, arrays))
+
+
+def _together(dataset: Dataset) -> Histories:
+    """The histories of all shards in one."""
+    return Histories.concatenated(dataset.executor.map(_load, dataset.shards, None))
+
+
+def _load(shard: HistoryShard, _: None) -> Histories:
+    return shard.load()
+
+
+def _codes(names: Vocabulary, values: Iterable[str | None]) -> Indices:
+    """Indices of the values, -1 where unknown: the last row, which is learned for those."""
+    return names.encode("" if value is None else value for value in values)
+
+
+def _fingerprint(dataset: Dataset, histories: Histories, config: Config) -> str:
+    """What a checkpoint must agree with: the settings and all that is learned from."""
+    digest = blake2b(msgspec.json.encode([config.settings(), dataset.titles.ids]), digest_size=16)
+    for array in (histories.offsets, histories.titles, histories.times, histories.weights):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _flat(params: Params, prefix: str = "") -> Iterator[tuple[str, NDArray[Any]]]:
+    """Every array of the weights by a name such as ``blocks.0.kv``."""
+    for name, value in params.items():
+        if isinstance(value, list):
+            for number, block in enumerate(value):
+                yield from _flat(block, f"{prefix}{name}.{number}.")
+        else:
+            yield prefix + name, value
+
+
+def _filled(like: Params, arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> Params:
+    """Weights of the same structure, from named arrays."""
+    return {
+        name: [
+            _filled(block, arrays, f"{prefix}{name}.{number}.")
+            for number, block in enumerate(value)
+        ]
+        if isinstance(value, list)
+        else arrays[prefix + name]
+        for name, value in like.items()
+    }

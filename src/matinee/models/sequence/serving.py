@@ -1,0 +1,179 @@
+"""Serving: the encoder in NumPy, with what was worked out for a member kept while they watch on.
+
+What a block keeps of past events, their keys and values, does not depend on later ones. So a member
+who comes back costs one token, one who watched something since costs two, and only a window that
+moved on is worked out anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matinee.models.data import Histories
+from matinee.models.sequence.encoder import (
+    SERVING,
+    Params,
+    Tokens,
+    distance_bias,
+    embed,
+    finish,
+    remember,
+    respond,
+    rms,
+)
+from matinee.models.sequence.windows import SECOND, Events, gather, opening
+
+Floats = NDArray[np.float32]
+Past = tuple[tuple[Floats, Floats], ...]
+"""Keys and values [B, L, D] of each block."""
+
+KEPT = 4_096
+"""Members whose past is kept: 100 KB each for a window of 200 and two blocks of width 64."""
+STEPS_BACK = 4
+"""How many events ago a member may have been seen last for their past to be of use."""
+
+
+class Encoder:
+    """Turns histories into what is wanted next. Safe for threads; nothing it keeps shows."""
+
+    def __init__(self, params: Params, window: int, heads: int, *, query_time: bool) -> None:
+        self.params, self.window, self.query_time = params, window, query_time
+        self.size = len(params["titles"]) - 1
+        self._tables = [block["distance"] for block in params["blocks"]]
+        self._whole = [distance_bias(table, window, window, np) for table in self._tables[:-1]]
+        self._empty: Past = tuple(
+            (nothing, nothing)
+            for nothing in [np.zeros((1, 0, params["titles"].shape[1]), np.float32)]
+            for _ in params["blocks"]
+        )
+        self._pasts: OrderedDict[bytes, Past] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def wanted(self, histories: Histories, at: NDArray[np.int64], context: Floats) -> Floats:
+        """What each member wants next [B, D]: `at` in microseconds [B], `context` [B, D]."""
+        events = Events.of(histories, self.size)
+        begin = opening(events.lengths, self.window)
+        spans = events.lengths - begin
+        x = np.zeros((len(events), self.params["titles"].shape[1]), np.float32)
+        for span in np.unique(spans):
+            members = np.flatnonzero(spans == span)
+            tokens = self._tokens(events, members, begin[members], int(span), at[members])
+            x[members] = self._one(tokens) if len(members) == 1 else self._many(tokens)
+        wanted: Floats = finish(self.params, x, context, np)
+        return wanted
+
+    def _tokens(
+        self,
+        events: Events,
+        members: NDArray[np.int64],
+        begin: NDArray[np.int64],
+        span: int,
+        at: NDArray[np.int64],
+    ) -> Tokens:
+        """The windows [B, L]; a request's time makes the last gap."""
+        return gather(events, members, begin, span, query_time=self.query_time, now=at / SECOND)
+
+    def _many(self, tokens: Tokens) -> Floats:
+        """The same for several of one length; what they share at the start is worked out once."""
+        shared = _shared(tokens)
+        if not shared:
+            return self._advance(self._empty, tokens)[1]
+        past, _ = self._advance(self._empty, Tokens(*(part[:1, :shared] for part in tokens)))
+        return self._advance(past, Tokens(*(part[:, shared:] for part in tokens)))[1]
+
+    def _one(self, tokens: Tokens) -> Floats:
+        """The same for a single member, from what is kept of their past."""
+        length = tokens.titles.shape[1]
+        known, past = 0, self._empty
+        for known in range(length - 1, max(0, length - 1 - STEPS_BACK), -1):
+            if found := self._recall(_digest(tokens, known)):
+                past = found
+                break
+        else:
+            known = 0
+        fresh = Tokens(*(part[:, known:] for part in tokens))
+        added, x = self._advance(past, fresh)
+        if known < length - 1:
+            self._retain(_digest(tokens, length - 1), _joined(past, added, length - 1))
+        return x
+
+    def _advance(self, past: Past, tokens: Tokens) -> tuple[Past, Floats]:
+        """Keys and values of the new tokens [B, Q, D], and the last one's way through [B, D].
+
+        The past of one member serves all B.
+        """
+        x = embed(self.params, tokens, np)
+        kept = past[0][0].shape[1]
+        added = []
+        for number, (block, old) in enumerate(zip(self.params["blocks"], past, strict=True)):
+            h = rms(x, block["norm1"], np)
+            new = remember(block, h, np)
+            added.append(new)
+            every = _extended(old, new)
+            if number == len(past) - 1:
+                x, h = x[:, -1:], h[:, -1:]
+            bias = self._bias(number, kept, x.shape[1], every[0].shape[1])
+            x = respond(block, x, h, every, bias, xp=np, drops=SERVING)
+        return tuple(added), x[:, 0]
+
+    def _bias(self, number: int, kept: int, queries: int, length: int) -> Floats:
+        if number < len(self._whole):
+            whole: Floats = self._whole[number][:, kept:length, :length]
+            return whole
+        near = self._tables[number][:, :length]
+        backwards: Floats = near[:, None, ::-1]
+        return backwards
+
+    def _recall(self, key: bytes) -> Past | None:
+        with self._lock:
+            past = self._pasts.get(key)
+            if past is not None:
+                self._pasts.move_to_end(key)
+            return past
+
+    def _retain(self, key: bytes, past: Past) -> None:
+        with self._lock:
+            self._pasts[key] = past
+            if len(self._pasts) > KEPT:
+                self._pasts.popitem(last=False)
+
+
+def _shared(tokens: Tokens) -> int:
+    """How many tokens all windows begin with alike, the last one not counted."""
+    alike = np.all([(part == part[:1]).all(axis=0) for part in tokens], axis=0)
+    return int(np.append(alike[:-1], False).argmin())
+
+
+def _digest(tokens: Tokens, length: int) -> bytes:
+    """The content of the first tokens of a single window."""
+    digest = blake2b(digest_size=16)
+    for part in tokens:
+        digest.update(part[0, :length].tobytes())
+    return digest.digest()
+
+
+def _extended(old: Sequence[Floats], new: Sequence[Floats]) -> tuple[Floats, Floats]:
+    """Keys and values with the new ones behind the old."""
+    if not old[0].shape[1]:
+        return new[0], new[1]
+    rows = len(new[0])
+    keys, values = (
+        np.concatenate([np.broadcast_to(one, (rows, *one.shape[1:])), other], axis=1)
+        for one, other in zip(old, new, strict=True)
+    )
+    return keys, values
+
+
+def _joined(past: Past, added: Past, length: int) -> Past:
+    """What is kept of the first `length` tokens, copied so that nothing larger is held on to."""
+    joined = []
+    for old, new in zip(past, added, strict=True):
+        keys, values = _extended(old, new)
+        joined.append((keys[:, :length].copy(), values[:, :length].copy()))
+    return tuple(joined)

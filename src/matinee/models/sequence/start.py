@@ -1,0 +1,158 @@
+"""Where training starts: title vectors that already hold which title follows which."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.linalg import svds
+
+from matinee.models.data import Dataset, HistoryShard
+from matinee.models.sequence.config import Config
+from matinee.models.sequence.encoder import KNOTS, SIGNAL_BITS, Params
+
+LAGS = 10
+"""Events at most this many places apart count as following one another."""
+UNIT = 2520
+"""The least number that all of 1 to 10 divide: counts stay whole, and sums exact in any order."""
+SMOOTHING = 0.75
+"""Power of a title's count as a context (Levy et al. 2015)."""
+DENSE = 512
+"""Vocabularies up to this size are decomposed whole."""
+
+Floats = NDArray[np.float32]
+
+
+class Follows(NamedTuple):
+    """Partial sums over members: pairs [V, V] in units of 1/2520, and events of each title [V]."""
+
+    pairs: csr_array
+    counts: NDArray[np.int64]
+
+
+def follows(dataset: Dataset) -> Follows:
+    """How often, and how closely, each title is followed by each other."""
+    size = len(dataset.titles)
+    return dataset.reduce(_follows, _add, size) if dataset.shards else nothing(size)
+
+
+def nothing(size: int) -> Follows:
+    """What is known of `size` titles that nobody watched."""
+    return Follows(csr_array((size, size), dtype=np.int64), np.zeros(size, np.int64))
+
+
+def weights(config: Config, found: Follows, countries: int, devices: int) -> Params:
+    """Weights to begin from: what follows what, popularity, and small random matrices.
+
+    Of countries and devices there is a row more, for those that are unknown.
+    """
+    rng, width = np.random.default_rng(config.seed), config.width
+
+    def normal(rows: int, columns: int, scale: float = 1.0) -> Floats:
+        return rng.normal(0, scale * rows**-0.5, (rows, columns)).astype(np.float32)
+
+    def zeros(*shape: int) -> Floats:
+        return np.zeros(shape, np.float32)
+
+    def block() -> Params:
+        return {
+            "norm1": np.ones(width, np.float32),
+            "kv": normal(width, 2 * width),
+            "qg": normal(width, 2 * width),
+            "distance": zeros(config.heads, config.window),
+            "mix": normal(width, width, 0.3),
+            "norm2": np.ones(width, np.float32),
+            "up": normal(width, 4 * width),
+            "down": normal(2 * width, width, 0.3),
+        }
+
+    before, after = vectors(found, width, config.seed)
+    return {
+        "titles": np.concatenate([before, zeros(1, width)]),
+        "out": after,
+        "bias": _log_shares(found.counts),
+        "gaps": zeros(KNOTS, width),
+        "signals": zeros(SIGNAL_BITS, width),
+        "countries": zeros(countries + 1, width),
+        "devices": zeros(devices + 1, width),
+        "norm": np.ones(width, np.float32),
+        "blocks": [block() for _ in range(config.blocks)],
+    }
+
+
+def _log_shares(counts: NDArray[np.int64]) -> Floats:
+    """The logarithm of each title's share of all events, half an event added."""
+    some = counts + 0.5
+    logs: Floats = np.log(some / max(some.sum(), 1.0)).astype(np.float32)
+    return logs
+
+
+def vectors(found: Follows, width: int, seed: int) -> tuple[Floats, Floats]:
+    r"""Vectors of titles as the one before and the one after [V, D] each.
+
+    With c(i, j) the sum of 1 / lag over events of i and j at most ten places apart, j after i, the
+    positive pointwise mutual information
+
+    .. math:: M_{ij} = \max\Big(0, \log \frac{c(i, j) \sum_k c(k)^{3/4}}{c(i)\, c(j)^{3/4}}\Big)
+
+    is factored, :math:`M \approx U S V^\top`, into :math:`U \sqrt S` and :math:`V \sqrt S`: a model
+    that starts from them begins as a Markov chain. Levy, Goldberg, "Neural word embedding as
+    implicit matrix factorization" (NeurIPS 2014); the direction of time is kept. Entries have a
+    standard deviation of 1 / sqrt(D); what M says nothing of is filled with a little noise.
+    """
+    size = found.pairs.shape[0]
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(0, 0.1 * width**-0.5, (2, size, width))
+    if not found.pairs.nnz:
+        return noise[0].astype(np.float32), noise[1].astype(np.float32)
+    left, values, right = _decompose(_information(found.pairs), width, rng)
+    both = np.zeros((2, size, width))
+    both[:, :, : len(values)] = np.stack([left, right.T]) * np.sqrt(values)
+    scaled = [one / max(one.std(), 1e-12) * width**-0.5 for one in both]
+    before, after = (one + extra for one, extra in zip(scaled, noise, strict=True))
+    return before.astype(np.float32), after.astype(np.float32)
+
+
+def _information(pairs: csr_array) -> csr_array:
+    """M [V, V]."""
+    cells = pairs.tocoo()
+    rows = np.maximum(pairs.sum(axis=1), 1).astype(float)
+    columns = pairs.sum(axis=0).astype(float) ** SMOOTHING
+    value = np.log(cells.data * columns.sum() / (rows[cells.row] * columns[cells.col]))
+    keep = value > 0
+    found = (value[keep], (cells.row[keep], cells.col[keep]))
+    return coo_array(found, shape=pairs.shape).tocsr()
+
+
+def _decompose(
+    matrix: csr_array, width: int, rng: np.random.Generator
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """The leading singular vectors, signs fixed so that the same matrix gives the same."""
+    size = matrix.shape[0]
+    if size <= max(DENSE, width + 1):
+        u, s, vt = np.linalg.svd(matrix.toarray(), full_matrices=False)
+        u, s, vt = u[:, :width], s[:width], vt[:width]
+    else:
+        u, s, vt = svds(matrix, k=width, v0=rng.normal(size=size))
+        u, s, vt = u[:, ::-1], s[::-1], vt[::-1]
+    signs = np.sign(u[np.abs(u).argmax(axis=0), np.arange(u.shape[1])])
+    signs[signs == 0] = 1
+    return u * signs, s, vt * signs[:, None]
+
+
+def _follows(shard: HistoryShard, size: int) -> Follows:
+    histories = shard.load().watched()
+    members, titles = histories.members(), histories.titles
+    total = csr_array((size, size), dtype=np.int64)
+    for lag in range(1, min(LAGS, len(members) - 1) + 1):
+        pair = (members[lag:] == members[:-lag]) & (titles[lag:] != titles[:-lag])
+        cells = (titles[:-lag][pair], titles[lag:][pair])
+        values = np.full(int(pair.sum()), UNIT // lag, np.int64)
+        total = total + coo_array((values, cells), shape=(size, size)).tocsr()
+    return Follows(total, np.bincount(titles, minlength=size).astype(np.int64))
+
+
+def _add(left: Follows, right: Follows) -> Follows:
+    return Follows(left.pairs + right.pairs, left.counts + right.counts)

@@ -1,0 +1,218 @@
+"""Training: epochs of steps, looked at by validation, that can be interrupted and resumed.
+
+All chance (batches, negatives, what is dropped) is drawn with NumPy from the seed and the numbers
+of the epoch and the step, so a fit that was interrupted goes on to the same weights.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from matinee.models.data import Indices
+from matinee.models.run import Progress, Run
+from matinee.models.sequence import checkpoint
+from matinee.models.sequence.config import Config
+from matinee.models.sequence.encoder import Array, Params
+from matinee.models.sequence.step import (
+    Chance,
+    State,
+    begin,
+    chance,
+    copied,
+    mesh,
+    placed,
+    pool,
+    shape_of,
+    step,
+)
+from matinee.models.sequence.windows import Batch, Events, Plan, batches
+
+WARM_UP = 200
+"""Steps of the warm-up, or a tenth of all where that is less."""
+FLOOR = 0.02
+"""The learning rate at the end, as a share of its greatest."""
+LOOKS = 12
+"""How many times a whole fit is validated."""
+LISTENING = 2.0
+"""Seconds between two reports of progress."""
+
+Validate = Callable[[Params], float]
+
+
+class Best(NamedTuple):
+    """The best weights that validation found, what they scored, and how many looks ago."""
+
+    value: Array
+    weights: Params
+    looks: Array
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned from: events, codes of the members' countries [M], watches of titles [V]."""
+
+    events: Events
+    countries: Indices
+    counts: NDArray[np.int64]
+
+
+def train(
+    config: Config,
+    start: Params,
+    task: Task,
+    run: Run,
+    *,
+    validate: Validate | None = None,
+    fingerprint: str = "",
+) -> Params:
+    """The moving average of the weights: where validation liked it best, or at the end.
+
+    `fingerprint` names data and settings for the checkpoint. Where the loss becomes NaN training
+    stops with the last good weights and a warning, or with `ValueError` if there are none yet.
+    Raises `KeyboardInterrupt` after an interruption, once the checkpoint is saved.
+    """
+    loop = _Loop(config, task, run, validate, fingerprint)
+    return loop.go(start) if loop.steps else start
+
+
+@dataclass
+class _Loop:
+    config: Config
+    task: Task
+    run: Run
+    validate: Validate | None
+    fingerprint: str
+    begun: float = field(default_factory=time.perf_counter)
+    seen: int = 0
+    taken: int = 0
+    told: float = 0.0
+    losses: list[Array] = field(default_factory=list)
+
+    @cached_property
+    def plan(self) -> Plan:
+        return Plan(self.config.window, self.config.batch, len(jax.devices()))
+
+    @cached_property
+    def steps(self) -> int:
+        """Steps in an epoch."""
+        return self.plan.steps(self.task.events.lengths - 1)
+
+    def go(self, start: Params) -> Params:
+        state, best = begin(start), Best(np.float64(-np.inf), start, np.int64(0))
+        if self.run.resume and self.run.checkpoint and self.run.checkpoint.exists():
+            state, best = checkpoint.restore(self.run.checkpoint, (state, best), self.fingerprint)
+        shape, devices = shape_of(self.config), mesh()
+        state, done = copied(state, devices), int(state.steps)
+        with checkpoint.Interruption() as interrupted:
+            for epoch in range(done // self.steps, self.config.epochs):
+                good, self.losses = _home(state.average), []
+                for batch, luck, factors in self._epoch(epoch, done % self.steps):
+                    rate = self._rate(done)
+                    state, loss = step(
+                        state, placed(batch, devices), luck, factors, rate=rate, shape=shape
+                    )
+                    done += 1
+                    self._note(batch, loss)
+                    self._tell(done, best)
+                    if interrupted():
+                        self._keep(state, best)
+                        raise KeyboardInterrupt
+                if not np.isfinite(self._loss()):
+                    return self._stop(epoch, best, good)
+                best = self._look(state, best, epoch)
+                self._tell(done, best, always=True)
+                if best.looks >= self.config.patience:
+                    break
+                self._keep(state, best)
+        if self.run.checkpoint:
+            self.run.checkpoint.unlink(missing_ok=True)
+        return best.weights if self.validate else _home(state.average)
+
+    def _epoch(self, epoch: int, skip: int) -> Iterator[tuple[Batch, Chance, Array]]:
+        """The batches of an epoch but the first `skip`, with what each needs of chance."""
+        config, task = self.config, self.task
+        rng = np.random.default_rng([config.seed, epoch])
+        factors = pool(config, self.plan, rng)
+        order = batches(
+            task.events, self.plan, rng, query_time=config.query_time, countries=task.countries
+        )
+        for number, batch in enumerate(order):
+            if number >= skip:
+                own = np.random.default_rng([config.seed, epoch, number])
+                yield batch, chance(config, self.plan, task.counts, factors.size, own), factors
+
+    def _rate(self, done: int) -> np.float32:
+        """The learning rate: a warm-up, then half a cosine (Loshchilov and Hutter 2017)."""
+        total = self.steps * self.config.epochs
+        warm = min(WARM_UP, max(1, total // 10))
+        if done < warm:
+            return np.float32(self.config.learning_rate * (done + 1) / warm)
+        cosine = 0.5 + 0.5 * np.cos(np.pi * (done - warm) / max(1, total - warm))
+        return np.float32(self.config.learning_rate * (FLOOR + (1 - FLOOR) * cosine))
+
+    def _look(self, state: State, best: Best, epoch: int) -> Best:
+        """Validate now and then, and at the end."""
+        every = max(1, self.config.epochs // LOOKS)
+        if self.validate is None or ((epoch + 1) % every and epoch + 1 < self.config.epochs):
+            return best
+        weights = _home(state.average)
+        value = self.validate(weights)
+        if value > best.value:
+            return Best(np.float64(value), weights, np.int64(0))
+        return best._replace(looks=best.looks + 1)
+
+    def _stop(self, epoch: int, best: Best, good: Params) -> Params:
+        why = (
+            f"the loss became NaN or infinite in epoch {epoch + 1} of {self.config.epochs}; "
+            f"try a learning_rate below {self.config.learning_rate}"
+        )
+        if not epoch:
+            raise ValueError(why)
+        warnings.warn(f"{why}. The last good weights are kept", RuntimeWarning, stacklevel=2)
+        return best.weights if np.isfinite(best.value) else good
+
+    def _keep(self, state: State, best: Best) -> None:
+        if self.run.checkpoint:
+            checkpoint.save(self.run.checkpoint, (state, best), self.fingerprint)
+
+    def _note(self, batch: Batch, loss: Array) -> None:
+        self.losses.append(loss)
+        self.seen += int(np.count_nonzero(batch.weights))
+        self.taken += 1
+
+    def _loss(self) -> float:
+        return float(jnp.mean(jnp.stack(self.losses))) if self.losses else 0.0
+
+    def _tell(self, done: int, best: Best, *, always: bool = False) -> None:
+        now = time.perf_counter()
+        if not always and now - self.told < LISTENING:
+            return
+        self.told, spent = now, now - self.begun
+        total = self.steps * self.config.epochs
+        self.run.told(
+            Progress(
+                done=done / total,
+                epoch=-(-done // self.steps),
+                epochs=self.config.epochs,
+                rate=self.seen / max(spent, 1e-9),
+                loss=self._loss(),
+                left=spent / max(self.taken, 1) * (total - done),
+                validation=float(best.value) if np.isfinite(best.value) else None,
+            )
+        )
+
+
+def _home(params: Params) -> Params:
+    """The weights as NumPy arrays."""
+    home: Params = jax.tree.map(np.array, params)  # a copy: the step reuses the device's memory
+    return home

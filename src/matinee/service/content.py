@@ -1,0 +1,38 @@
+"""What the titles of a service are about, for models that can make use of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from matinee.features.content import about
+from matinee.lake.lake import Lake
+from matinee.models import Content, Model
+from matinee.surfaces import Surface, Titles
+
+
+def content_of(lake: Lake, as_of: datetime | None = None) -> Content:
+    """What the catalogue that is known at `as_of` says of its titles; now by default."""
+    return Content.of(about(lake.current("titles", as_of=as_of)))
+
+
+class Contents:
+    """The content of the present catalogue, worked out again only where that has changed."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._known: tuple[pl.DataFrame, Content] | None = None
+
+    def informed(self, model: Model, surface: Surface) -> Model:
+        """`model`, which on titles also knows those that came since it learned, if it can."""
+        if not isinstance(surface, Titles) or type(model).adopt is Model.adopt:
+            return model
+        return model.adopt(self._now())
+
+    def _now(self) -> Content:
+        titles = self._lake.current("titles")
+        known = self._known
+        if known is None or not titles.equals(known[0]):
+            known = self._known = titles, Content.of(about(titles))
+        return known[1]

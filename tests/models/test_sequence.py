@@ -1,0 +1,362 @@
+"""The sequence model: what it learns, that serving equals training, that fits can be resumed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from matinee.models import (
+    Context,
+    Dataset,
+    Histories,
+    Holdout,
+    InMemory,
+    Model,
+    Progress,
+    Run,
+    Sequence,
+    Vocabulary,
+    load_model,
+)
+from matinee.models.sequence import training
+from matinee.models.sequence.step import hidden, untouched
+from matinee.models.sequence.windows import Batch, Events, gather, opening
+from matinee.testing import ModelConformance
+
+SMALL: dict[str, Any] = {"width": 16, "blocks": 2, "window": 20, "batch": 8, "epochs": 3}
+TITLES = Vocabulary([f"title {number}" for number in range(30)])
+SECOND, DAY = 1_000_000, 86_400_000_000
+
+
+class TestConformance(ModelConformance):
+    tolerance = 1e-3
+
+    def make(self) -> Model:
+        return Sequence(
+            width=16,
+            blocks=1,
+            window=8,
+            batch=32,
+            epochs=30,
+            learning_rate=5e-3,
+            dropout=0.0,
+            negatives=32,
+            average=0.9,
+        )
+
+
+def random_log(members: int = 60, longest: int = 40, seed: int = 0) -> Histories:
+    rng = np.random.default_rng(seed)
+    rows = [rng.integers(0, 30, rng.integers(0, longest)).tolist() for _ in range(members)]
+    times = [np.sort(rng.integers(0, 90 * DAY, len(row))).tolist() for row in rows]
+    return Histories.of(rows, times, ["NL" if member % 2 else None for member in range(members)])
+
+
+def learn(log: Histories, titles: Vocabulary = TITLES, **settings: Any) -> Sequence:
+    return Sequence(**{**SMALL, **settings}).fit(Dataset.of(titles, log))
+
+
+def scores(model: Model, titles: list[int], times: list[int] | None = None, at: int = 0) -> Any:
+    context = Context(Histories.of([titles], times and [times]), np.array([at]))
+    return model.believe(context).mean[0]
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["time known", "time unknown"])
+def fitted(request: pytest.FixtureRequest) -> Sequence:
+    return learn(random_log(), query_time=request.param)
+
+
+def asked(log: Histories) -> Context:
+    return Context(log, np.full(len(log), 100 * DAY))
+
+
+def test_numpy_serves_what_jax_learned(fitted: Sequence) -> None:
+    log = random_log(seed=1)
+    context = asked(log)
+    served = fitted.believe(context).mean
+    events, everyone = Events.of(log, len(TITLES)), np.arange(len(log))
+    begin = opening(events.lengths, fitted.config.window)
+    tokens = gather(
+        events,
+        everyone,
+        begin,
+        fitted.config.window,
+        query_time=fitted.config.query_time,
+        now=context.at / SECOND,
+    )
+    nothing = np.zeros(tokens.titles.shape, np.int32)
+    countries = fitted._countries.encode(country or "" for country in log.countries)
+    batch = Batch(tokens, nothing, nothing.astype(np.float32), nothing - 1, countries)
+    params = jax.tree.map(jnp.asarray, fitted._params)
+    wanted = hidden(params, batch, fitted.config.heads, [untouched] * 7)
+    last = wanted[everyone, events.lengths - begin - 1]
+    learned = np.asarray(last @ params["out"].T + params["bias"])
+    assert np.abs(served - learned).max() < 1e-4
+    best = -np.sort(-learned, axis=1)[:, :10]
+    order = np.argsort(-served, axis=1)[:, :10]
+    assert np.abs(np.take_along_axis(learned, order, axis=1) - best).max() < 1e-4
+
+
+def test_a_member_who_watches_on_gets_what_one_seen_first_now_gets(fitted: Sequence) -> None:
+    """What is kept of a member's past never shows, also where the window moves on."""
+    rng = np.random.default_rng(2)
+    titles = rng.integers(0, 30, 70).tolist()
+    times = np.sort(rng.integers(0, 90 * DAY, 70)).tolist()
+    arrays = fitted._arrays()
+    for length in range(1, len(titles)):
+        history = Histories.of([titles[:length]], [times[:length]])
+        context = Context(history, np.array(times[length : length + 1]))
+        fresh = Sequence(**fitted.settings())
+        fresh.titles = TITLES
+        fresh._restore(arrays)
+        expected = fresh.believe(context).mean
+        assert np.allclose(fitted.believe(context).mean, expected, rtol=0, atol=1e-5)
+
+
+def test_the_time_of_the_request_counts_only_where_it_is_known(fitted: Sequence) -> None:
+    soon = scores(fitted, [3, 4], [0, DAY], DAY + SECOND)
+    late = scores(fitted, [3, 4], [0, DAY], 40 * DAY)
+    assert np.allclose(soon, late, rtol=0, atol=1e-5) is not fitted.config.query_time
+
+
+def test_the_order_of_events_is_learned() -> None:
+    """After 0, 1 comes 2; after 1, 0 comes 3: no bag of titles can tell."""
+    log = Histories.of([[0, 1, 2], [1, 0, 3]] * 40)
+    model = learn(log, epochs=60, learning_rate=5e-3, dropout=0.0)
+    assert scores(model, [0, 1])[[2, 3]].argmax() == 0
+    assert scores(model, [1, 0])[[2, 3]].argmax() == 1
+
+
+def test_how_long_ago_the_last_event_was_is_learned() -> None:
+    """A minute after 0 comes 1, a month after it 2."""
+    log = Histories.of([[0, 1], [0, 2]] * 40, [[0, 60 * SECOND], [0, 30 * DAY]] * 40)
+    model = learn(log, epochs=60, learning_rate=5e-3, dropout=0.0)
+    assert scores(model, [0], [0], 90 * SECOND)[[1, 2]].argmax() == 0
+    assert scores(model, [0], [0], 25 * DAY)[[1, 2]].argmax() == 1
+
+
+def test_what_kind_of_signal_an_event_was_is_learned() -> None:
+    """Those who liked 0 watch 1 next, those who did not watch 2."""
+    log = Histories.of([[0, 1], [0, 2]] * 40)
+    up, down, play = 1 << 3, 1 << 4, 1
+    log = replace(log, signals=np.array([up | play, play, down | play, play] * 40, np.uint8))
+    model = learn(log, epochs=60, learning_rate=5e-3, dropout=0.0)
+    found = [
+        model.believe(
+            Context(
+                replace(Histories.of([[0]]), signals=np.array([signal | play], np.uint8)),
+                np.array([1]),
+            )
+        ).mean[0, 1:3]
+        for signal in (up, down)
+    ]
+    assert [one.argmax() for one in found] == [0, 1]
+
+
+def test_an_event_of_no_weight_informs_and_is_never_a_target() -> None:
+    """Everyone clicks on 2 after 0, and those who did watch 1 afterwards."""
+    log = Histories.of([[0, 2, 1], [0, 3]] * 40)
+    log = replace(log, weights=np.array([1, 0, 1, 1, 1] * 40, np.float32))
+    model = learn(log, epochs=60, learning_rate=5e-3, dropout=0.0)
+    assert scores(model, [0])[[1, 2, 3]].argmin() == 1
+    clicked = Context(
+        replace(Histories.of([[0, 2]]), weights=np.array([1, 0], np.float32)), np.array([2])
+    )
+    assert model.believe(clicked).mean[0, [1, 3]].argmax() == 0
+
+
+def test_a_member_without_history_gets_what_their_country_and_device_begin_with() -> None:
+    rows, countries = [[0, 5], [1, 5], [2, 5]] * 40, ["NL", "US", "US"] * 40
+    log = replace(
+        Histories.of(rows, countries=countries), devices=np.array([0, 0, 0, 0, 1, 1] * 40, np.int32)
+    )
+    data = Dataset(TITLES, [InMemory(log)], 10**9, devices=Vocabulary(["phone", "tv"]))
+    model = Sequence(**{**SMALL, "epochs": 60, "learning_rate": 5e-3, "dropout": 0.0}).fit(data)
+    nobody = Histories.of([[], [], []], countries=["NL", "US", "US"])
+    found = model.believe(Context(nobody, np.zeros(3, np.int64), ("phone", "phone", "tv"))).mean
+    assert found[:, :3].argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_all_events_at_one_time_and_times_that_go_back() -> None:
+    log = Histories.of([[0, 1, 2]] * 9 + [[3, 4]], [[7, 7, 7]] * 9 + [[9 * DAY, 0]])
+    model = learn(log)
+    assert np.isfinite(scores(model, [0, 1], [5, 5], 5)).all()
+    assert np.isfinite(scores(model, [0, 1], [2**62, 0], -(2**62))).all()
+
+
+@pytest.mark.parametrize("at", [0.0, 0.6])
+def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path: Path, at: float) -> None:
+    log, path = random_log(), tmp_path / "checkpoints" / "fit.npz"
+    whole = learn(log)
+    data = Dataset.of(TITLES, log)
+    heard: list[Progress] = []
+
+    def press(progress: Progress) -> None:
+        heard.append(progress)
+        if progress.done >= at and not path.with_suffix(".pressed").exists():
+            path.parent.mkdir(exist_ok=True)
+            path.with_suffix(".pressed").touch()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        Sequence(**SMALL).fit(data, Run(press, path))
+    assert path.exists()
+    resumed = Sequence(**SMALL).fit(data, Run(press, path, resume=True))
+    assert not path.exists()
+    assert heard[-1].done == 1.0
+    expected = whole._arrays()
+    for name, array in resumed._arrays().items():
+        assert np.array_equal(array, expected[name]), name
+
+
+def test_a_checkpoint_of_other_data_or_settings_is_refused(tmp_path: Path) -> None:
+    log, path = random_log(), tmp_path / "fit.npz"
+
+    def press(_: Progress) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        learn_with(log, Run(press, path))
+    for other, settings in ((random_log(seed=5), {}), (log, {"dropout": 0.1})):
+        with pytest.raises(ValueError, match="other data or with other settings"):
+            learn_with(other, Run(checkpoint=path, resume=True), **settings)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match="not a whole model file"):
+        learn_with(log, Run(checkpoint=path, resume=True))
+
+
+def learn_with(log: Histories, run: Run, **settings: Any) -> Sequence:
+    return Sequence(**{**SMALL, **settings}).fit(Dataset.of(TITLES, log), run)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_fit_and_keeps_the_last_good_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = training._Loop._rate
+    steps = training.Plan(20, 8, len(jax.devices())).steps(
+        Events.of(random_log(), len(TITLES)).lengths - 1
+    )
+
+    def broken(loop: Any, done: int) -> np.float32:
+        return np.float32(np.nan) if done >= steps else honest(loop, done)
+
+    monkeypatch.setattr(training._Loop, "_rate", broken)
+    with pytest.warns(RuntimeWarning, match="epoch 2 of 3.*learning_rate below"):
+        model = learn(random_log())
+    assert np.isfinite(scores(model, [1, 2, 3])).all()
+    monkeypatch.setattr(training._Loop, "_rate", lambda *_: np.float32(np.nan))
+    with pytest.raises(ValueError, match="epoch 1 of 3"):
+        learn(random_log())
+
+
+def test_training_stops_when_validation_gets_no_better() -> None:
+    """What is learned says nothing about what is asked, so the best look is an early one."""
+    log = Histories.of([[0, 1]] * 40)
+    wanted = Holdout(("m",), Context(Histories.of([[0]]), np.array([5])), Histories.of([[7]]))
+    data = replace(Dataset.of(TITLES, log), validation=wanted)
+    heard: list[Progress] = []
+    Sequence(**{**SMALL, "epochs": 100, "patience": 2}).fit(data, Run(heard.append))
+    assert heard[-1].done < 0.5
+    assert heard[-1].validation is not None
+
+
+def test_bfloat16_learns_the_same_plain_thing() -> None:
+    log = Histories.of([[0, 1, 0, 1], [2, 3, 2, 3]] * 20)
+    model = learn(log, epochs=20, precision="bfloat16")
+    assert scores(model, [0]).argmax() == 1
+    assert model._params["out"].dtype == np.float32
+
+
+def test_weights_of_another_catalogue_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    model = learn(random_log())
+    model.titles = Vocabulary([f"title {number}" for number in range(31)])
+    model.save(path)
+    with pytest.raises(ValueError, match="not a whole model file"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"width": 0}, "width is 0; give a number from 4"),
+        ({"width": 15}, "give a width that the heads divide"),
+        ({"epochs": 1.5}, "epochs is 1.5"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"precision": "float8"}, "choose one of float32, bfloat16"),
+        ({"query_time": 1}, "give true or false"),
+        ({"window": True}, "window is True"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Sequence(**settings)
+
+
+def test_effects_are_those_of_truly_removing_an_event(fitted: Sequence) -> None:
+    rng = np.random.default_rng(3)
+    for length in (1, 5, 40, 61):
+        titles = rng.integers(0, 30, length).tolist()
+        times = np.sort(rng.integers(0, 90 * DAY, length)).tolist()
+        context = Context(Histories.of([titles], [times]), np.array([99 * DAY]))
+        wanted = np.array([4, 9], np.int32)
+        events, moved = fitted.effects(context, wanted, latest=20)
+        assert events.tolist() == list(range(max(0, length - 20), length))
+        whole = scores(fitted, titles, times, 99 * DAY)[wanted]
+        for event, effect in zip(events, moved, strict=True):
+            less = titles[:event] + titles[event + 1 :], times[:event] + times[event + 1 :]
+            without = scores(fitted, *less, 99 * DAY)[wanted]
+            assert np.abs(effect - (whole - without)).max() < 1e-4
+
+
+DEVICES = """
+import sys, numpy as np
+sys.path.insert(0, sys.argv[1])
+from test_sequence import asked, jax, learn, random_log
+model = learn(random_log(), epochs=1)
+np.savez(sys.argv[2], devices=len(jax.devices()), scores=model.believe(asked(random_log())).mean)
+"""
+
+
+def test_several_devices_learn_what_one_learns(tmp_path: Path) -> None:
+    """Four forced host devices share each batch; Adam makes much of rounding as epochs pass."""
+    path = tmp_path / "scores.npz"
+    flags = "--xla_force_host_platform_device_count=4"
+    subprocess.run(
+        [sys.executable, "-c", DEVICES, Path(__file__).parent, path],
+        check=True,
+        env={**os.environ, "XLA_FLAGS": flags},
+    )
+    with np.load(path) as found:
+        assert found["devices"] == 4
+        alone = learn(random_log(), epochs=1).believe(asked(random_log())).mean
+        assert np.allclose(found["scores"], alone, rtol=0, atol=1e-4)
+
+
+LARGE = """
+import resource, numpy as np
+from matinee.models import Dataset, Histories, Sequence, Vocabulary
+rng = np.random.default_rng(0)
+log = Histories.of([rng.integers(0, 100_000, 1_000).tolist() for _ in range(40)])
+titles = Vocabulary(str(number) for number in range(100_000))
+model = Sequence(width=32, window=1_000, batch=4, epochs=1).fit(Dataset.of(titles, log))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(peak)
+assert peak < 4, peak
+"""
+
+
+@pytest.mark.slow
+def test_a_large_catalogue_and_long_histories_fit_into_memory() -> None:
+    """100,000 titles and histories of 1,000 events; a full softmax takes 1.6 GB for each step."""
+    subprocess.run([sys.executable, "-c", LARGE], check=True)

@@ -1,0 +1,104 @@
+"""A title that comes after training is known to the champion's model by its content."""
+
+import shutil
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from matinee.lake.records import Title
+from matinee.models import MODELS, Content, Context, Histories, Popularity, Vocabulary
+from matinee.policies import EpsilonGreedy
+from matinee.service import scoring, training
+from matinee.service.content import Contents, content_of
+from matinee.service.folder import Service
+from matinee.service.runtime import Runtime
+from matinee.surfaces import Request
+
+
+class Adopting(Popularity):
+    """Popularity, which likes a title that came later better than all others."""
+
+    name = "adopting_of_a_test"
+
+    def adopt(self, content: Content):
+        later = [title for title in content.titles.ids if title not in set(self.titles.ids)]
+        other = type(self)(**self.settings())
+        other.titles = Vocabulary([*self.titles.ids, *later])
+        other.told = content
+        other.__dict__ |= {k: v for k, v in self.__dict__.items() if k != "titles"}
+        other.before = len(self.titles)
+        return other
+
+    def _scores(self, context, candidates):
+        before = getattr(self, "before", len(self.titles))
+        candidates = np.arange(len(self.titles)) if candidates is None else candidates
+        old = np.where(candidates < before, candidates, -1).astype(np.int32)
+        return np.where(candidates >= before, 1e6, super()._scores(context, old))
+
+
+@pytest.fixture
+def service(made, tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, Adopting.name, Adopting)
+    folder = shutil.copytree(made, tmp_path / "shows")
+    with Service.open(folder) as opened:
+        (version,) = training.train(opened, [Adopting.name], policy="best first", by="test")
+        assert version.policy == EpsilonGreedy.name
+        yield opened
+
+
+def best(runtime: Runtime) -> str:
+    """The title that the version likes best for somebody who has watched nothing."""
+    decider = runtime.decider("titles@3")
+    request = Request(request_id="r", member_id="nobody", at=datetime.now(UTC), slots=1)
+    decision = decider.propose(request)
+    return decider.surface.eligible(request).ids[decision.segment[0]]
+
+
+def test_a_title_is_known_within_moments_of_being_imported(service):
+    with Runtime(service) as runtime:
+        assert best(runtime) != "new"
+        service.lake.put([Title(title_id="new", name="New", genres=["Crime"])])
+        until = time.monotonic() + 30
+        while best(runtime) != "new" and time.monotonic() < until:
+            time.sleep(0.02)
+        assert best(runtime) == "new"
+
+
+def test_batch_scoring_knows_it_too(service, tmp_path):
+    import polars as pl
+
+    service.lake.put([Title(title_id="new", name="New", genres=["Crime"])])
+    service.refresh()
+    scoring.score(service, "titles", tmp_path / "s.parquet", "titles@3", top=1)
+    assert set(pl.read_parquet(tmp_path / "s.parquet")["title_id"]) == {"new"}
+
+
+def test_content_is_worked_out_again_only_where_the_catalogue_has_changed(service):
+    model, _ = service.registry.load("titles@3")
+    contents, surface = Contents(service.lake), service.surface("titles")
+    first, second = (contents.informed(model, surface) for _ in range(2))
+    assert first.told is second.told
+    service.lake.put([Title(title_id="new", name="New", genres=["Crime"])])
+    third = contents.informed(model, surface)
+    assert third.told is not first.told
+    assert third.titles.ids[-1] == "new"
+    assert "genre=Crime" in third.told.features.ids
+
+
+def test_a_model_that_makes_nothing_of_content_is_left_alone(service):
+    model, _ = service.registry.load("titles@2")
+    assert Contents(service.lake).informed(model, service.surface("titles")) is model
+    with Runtime(service) as runtime:
+        asked = Context(Histories.of([[]]), np.zeros(1, np.int64))
+        found = runtime.champion("titles").model.believe(asked).mean
+    np.testing.assert_array_equal(found, model.believe(asked).mean)
+
+
+def test_content_is_that_of_the_catalogue_as_it_was_known(service):
+    before = datetime.now(UTC)
+    service.lake.put([Title(title_id="new", name="New", genres=["Crime"])])
+    ids = service.lake.current("titles")["title_id"].to_list()
+    assert content_of(service.lake).titles == Vocabulary(ids)
+    assert "new" not in content_of(service.lake, before).titles.ids
