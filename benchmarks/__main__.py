@@ -6,8 +6,27 @@ import os
 import subprocess
 import sys
 
-NAMES = ("lake", "ranking", "serve", "off_policy", "off_policy_stream", "off_policy_truth")
-NEED_DATA = {"ranking", "serve", "off_policy"}
+NAMES = (
+    "lake",
+    "ranking",
+    "diversity",
+    "cold_start",
+    "sequence",
+    "kuairand",
+    "serve",
+    "off_policy",
+    "off_policy_stream",
+    "off_policy_truth",
+)
+NEED_DATA = {
+    "ranking",
+    "diversity",
+    "cold_start",
+    "sequence",
+    "kuairand",
+    "serve",
+    "off_policy",
+}
 
 
 def main() -> int:
@@ -16,7 +35,7 @@ def main() -> int:
     for name in NAMES:
         print(f"\n== python -m benchmarks.{name}", flush=True)
         if name in NEED_DATA and not os.environ.get("MATINEE_DATA"):
-            print("skipped: set MATINEE_DATA to a folder with ml-1m/ and obd-sample/")
+            print("skipped: set MATINEE_DATA to a folder with ml-1m/, kuairand-pure/, obd-sample/")
             continue
         if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode:
             missed.append(name)

@@ -78,7 +78,6 @@ def test_impressions_become_events(folder: Path, lake: Lake) -> None:
         ("3", "8", "impression", None),
         ("3", "8", "click", None),
         ("3", "8", "play", 0.5),
-        ("3", "8", "complete", 0.5),
         ("4", "9", "impression", None),
         ("3", "9", "impression", None),
         ("3", "9", "play", 5.0),
@@ -86,9 +85,9 @@ def test_impressions_become_events(folder: Path, lake: Lake) -> None:
         ("4", "7", "impression", None),
         ("4", "7", "play", pytest.approx(1 / 30)),
     ]
-    assert tallies["events"] == Tally(rows=13, duplicates=4)
+    assert tallies["events"] == Tally(rows=12, duplicates=3)
     known_after = (events["known_at"] - events["ts"]).dt.total_milliseconds().to_list()
-    assert known_after == [0, 0, 30_000, 30_000, 0, 0, 300_000, 300_000, 0, 2_000]
+    assert known_after == [0, 0, 30_000, 0, 0, 300_000, 300_000, 0, 2_000]
 
 
 def test_importing_twice_adds_nothing_and_total_is_kept(folder: Path, lake: Lake) -> None:

@@ -360,3 +360,12 @@ assert peak < 4, peak
 def test_a_large_catalogue_and_long_histories_fit_into_memory() -> None:
     """100,000 titles and histories of 1,000 events; a full softmax takes 1.6 GB for each step."""
     subprocess.run([sys.executable, "-c", LARGE], check=True)
+
+
+def test_with_a_half_life_what_was_watched_lately_counts_for_more() -> None:
+    """Long ago 1 followed 0, of late 2 does, half as often."""
+    rows, times = [[0, 1]] * 40 + [[0, 2]] * 20, [[0, DAY]] * 40 + [[90 * DAY, 91 * DAY]] * 20
+    log = Histories.of(rows, times)
+    settings = {"epochs": 60, "learning_rate": 5e-3, "dropout": 0.0, "query_time": False}
+    assert scores(learn(log, **settings), [0])[[1, 2]].argmax() == 0
+    assert scores(learn(log, half_life=10.0, **settings), [0])[[1, 2]].argmax() == 1

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from matinee.cli.app import HERE, ServiceFolder, app, examples, opening, whoever
-from matinee.console import fitting, progress, say, show, show_report, working
+from matinee.console import fitting, progress, say, show, show_report
 from matinee.desk import proof
 from matinee.errors import MatineeError
 from matinee.registry import Approvals, Version, parse_version
@@ -131,7 +131,7 @@ def evaluate(
                 why="only titles has held-out views to rank",
                 next_step=_candidate(opened, surface),
             )
-        with working("Evaluating"):
+        with fitting() as told:
             report = training.evaluate(
                 opened,
                 model,
@@ -139,6 +139,7 @@ def evaluate(
                 at=at and training.aware(at),
                 as_of=as_of and training.aware(as_of),
                 seed=seed,
+                told=told,
             )
         show_report(report)
         say(f"saved in {training.reports(opened, surface)[-1]}")

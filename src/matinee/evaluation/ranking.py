@@ -10,8 +10,9 @@ Shapes: B members in a batch, M members in all, V titles, K places in a list.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from matinee.evaluation.report import Estimate, Report, Row
 from matinee.models.base import Floats, Model
 from matinee.models.data import Context, Dataset, Histories, HistoryShard, Holdout
 from matinee.models.popularity import Popularity
+from matinee.models.run import Progress, Run
 
 METRICS = ("hr@10", "hr@50", "ndcg@10", "coverage@10", "diversity@10", "novelty@10")
 SHORT, LONG = 10, 50
@@ -40,6 +42,7 @@ def evaluate(
     holdout: Literal["test", "validation"] = "test",
     seed: int = 0,
     resamples: int = 1000,
+    told: Callable[[str, Progress], None] = lambda _model, _progress: None,
 ) -> Report:
     r"""Fit each model on the training part and rank the catalogue for every member asked.
 
@@ -57,7 +60,7 @@ def evaluate(
 
     Popularity is always among the rows. Intervals are percentile bootstrap at 95 %, members
     resampled whole with `seed`, all models on the same resamples; coverage is no mean over members
-    and has none. `fit` is called on the models given.
+    and has none. `fit` is called on the models given, and `told` hears how far a long one is.
 
     >>> import polars as pl
     >>> from matinee.evaluation import leave_one_out
@@ -76,7 +79,7 @@ def evaluate(
     chosen = list(models)
     if not any(isinstance(model, Popularity) for model in chosen):
         chosen.insert(0, Popularity())
-    trials = _Trials(split.train, asked, self_information(split.train), seed, resamples)
+    trials = _Trials(split.train, asked, self_information(split.train), seed, resamples, told)
     return Report(
         rows=tuple(_judge(model, trials) for model in chosen),
         protocol={**split.protocol, "holdout": holdout, "seen_titles": "masked"},
@@ -165,11 +168,12 @@ class _Trials:
     information: Values
     seed: int
     resamples: int
+    told: Callable[[str, Progress], None]
 
 
 def _judge(model: Model, trials: _Trials) -> Row:
     start = time.perf_counter()
-    model.fit(trials.train)
+    model.fit(trials.train, Run(partial(trials.told, model.name)))
     fitted = time.perf_counter()
     lists, hits = _lists(model, trials.asked)
     scored = time.perf_counter()

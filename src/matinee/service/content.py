@@ -17,6 +17,11 @@ def content_of(lake: Lake, as_of: datetime | None = None) -> Content:
     return Content.of(about(lake.current("titles", as_of=as_of)))
 
 
+def reads_content(model: Model) -> bool:
+    """Whether a model can make use of what titles are about."""
+    return type(model).adopt is not Model.adopt
+
+
 class Contents:
     """The content of the present catalogue, worked out again only where that has changed."""
 
@@ -26,7 +31,7 @@ class Contents:
 
     def informed(self, model: Model, surface: Surface) -> Model:
         """`model`, which on titles also knows those that came since it learned, if it can."""
-        if not isinstance(surface, Titles) or type(model).adopt is Model.adopt:
+        if not isinstance(surface, Titles) or not reads_content(model):
             return model
         return model.adopt(self._now())
 

@@ -6,13 +6,16 @@ reads the file against these declarations and writes it from them.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from matinee.lake.importers import Mapping
+from matinee.models.sequence import Config
 from matinee.service.duration import Duration
+
+PLAN = Config()
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -156,6 +159,64 @@ class DiverseSettings(Section, frozen=True):
     ] = 100
 
 
+class SequenceSettings(Section, frozen=True):
+    """The model "sequence": a transformer over histories."""
+
+    width: Annotated[
+        int, Meta(ge=4, le=4_096, description="Width of a token: 64 trains on a laptop.")
+    ] = PLAN.width
+    blocks: Annotated[
+        int, Meta(ge=1, le=64, description="Blocks of attention and feed-forward.")
+    ] = PLAN.blocks
+    heads: Annotated[
+        int, Meta(ge=1, le=64, description="Heads of attention; they divide the width.")
+    ] = PLAN.heads
+    window: Annotated[
+        int, Meta(ge=4, le=100_000, description="Events of a history that are looked at, at most.")
+    ] = PLAN.window
+    query_time: Annotated[
+        bool, Meta(description="Use the time of the request: how long ago the last event was.")
+    ] = PLAN.query_time
+    dropout: Annotated[
+        float, Meta(ge=0, le=0.9, description="Share of activations dropped in training.")
+    ] = PLAN.dropout
+    negatives: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000, description="Titles that each target is held against in a step."),
+    ] = PLAN.negatives
+    smoothing: Annotated[
+        float, Meta(ge=0, le=1, description="How negatives are drawn: 0 alike, 1 by popularity.")
+    ] = PLAN.smoothing
+    batch: Annotated[
+        int,
+        Meta(ge=1, le=100_000, description="Members in a step, were all as long as the window."),
+    ] = PLAN.batch
+    epochs: Annotated[int, Meta(ge=1, le=100_000, description="Passes over the members.")] = (
+        PLAN.epochs
+    )
+    patience: Annotated[
+        int, Meta(ge=1, le=100_000, description="Validations without a gain before training stops.")
+    ] = PLAN.patience
+    learning_rate: Annotated[
+        float, Meta(ge=1e-7, le=1, description="Its greatest; it rises, then falls on a cosine.")
+    ] = PLAN.learning_rate
+    half_life: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1e6,
+            description="Days after which an event counts for half as a target. 0: no ageing.",
+        ),
+    ] = PLAN.half_life
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        Meta(description="Of products in training: bfloat16 for a GPU."),
+    ] = PLAN.precision
+    seed: Annotated[int, Meta(ge=0, le=2_147_483_647, description="Of all chance in training.")] = (
+        PLAN.seed
+    )
+
+
 class TrainSettings(Section, frozen=True):
     """What `matinee train` learns."""
 
@@ -163,6 +224,7 @@ class TrainSettings(Section, frozen=True):
         list[str], Meta(min_length=1, description="The models to fit and compare, by name.")
     ] = msgspec.field(default_factory=lambda: ["popularity", "covisitation", "ease"])
     ease: EASESettings = EASESettings()
+    sequence: SequenceSettings = SequenceSettings()
     diverse: DiverseSettings = DiverseSettings()
 
 

@@ -20,6 +20,7 @@ from matinee.models import Dataset, Model, Progress, Run
 from matinee.policies import Policy
 from matinee.registry import Version
 from matinee.service.checkpoints import Checkpoint, Started, interrupted_models
+from matinee.service.content import content_of, reads_content
 from matinee.service.datasets import interactions, training_set
 from matinee.service.folder import Service
 from matinee.service.make import make_model
@@ -68,7 +69,7 @@ def split(
     as_of = as_of_past(as_of)
     minutes = service.settings.surfaces.titles.min_minutes
     rows = interactions(service.lake, as_of, minutes)
-    if rows.is_empty():
+    if not (rows["weight"] > 0).any():
         raise MatineeError(
             "there is nothing to evaluate on",
             why="no member has watched anything yet",
@@ -103,7 +104,8 @@ def _told_plainly() -> Iterator[None]:
 
 
 def _late(rows: pl.DataFrame) -> datetime:
-    at = rows["ts"].sort()[int(rows.height * (1 - HOLDOUT_SHARE))]
+    watched = rows.filter(pl.col("weight") > 0)["ts"].sort()
+    at = watched[int(len(watched) * (1 - HOLDOUT_SHARE))]
     assert isinstance(at, datetime)  # noqa: S101
     return at
 
@@ -117,12 +119,18 @@ def evaluate(
     as_of: datetime | None = None,
     at: datetime | None = None,
     seed: int = 0,
+    told: Told = lambda _model, _progress: None,
 ) -> Report:
-    """Rank with each model and save the report in the service folder."""
+    """Rank with each model and save the report in the service folder.
+
+    `told` hears of a long fit, by the model's name, how far it is.
+    """
     chosen = make_models(service, names)
     asked = split(service, protocol, as_of, at)
+    if any(map(reads_content, chosen)):
+        asked = replace(asked, train=replace(asked.train, content=content_of(service.lake, as_of)))
     with _told_plainly():
-        report = evaluation.evaluate(chosen, asked, holdout=holdout, seed=seed)
+        report = evaluation.evaluate(chosen, asked, holdout=holdout, seed=seed, told=told)
     save_report(service, report)
     return report
 
@@ -201,13 +209,17 @@ class _Training:
         return Checkpoint(self.service.folder / CHECKPOINTS, self.surface, model.name)
 
     def _data(self, model: Model, as_of: datetime) -> Dataset:
-        return training_set(
-            self.service.lake,
+        lake = self.service.lake
+        data = training_set(
+            lake,
             as_of,
             self.service.settings.surfaces.titles.min_minutes,
             self.surface,
             needs_histories=model.learns_from == "histories",
         )
+        if self.surface != Titles.name or not reads_content(model):
+            return data
+        return replace(data, content=content_of(lake, as_of))
 
     def _end(
         self, model: Model, data: Dataset, kept: Checkpoint, began: Started, *, resume: bool

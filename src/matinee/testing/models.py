@@ -304,6 +304,7 @@ def _same(actual: NDArray[Any], expected: NDArray[Any], message: str) -> None:
 
 
 def _close(actual: NDArray[Any], expected: NDArray[Any], tolerance: float, message: str) -> None:
-    assert np.allclose(actual, expected, rtol=tolerance, atol=tolerance * 1e-2), (
+    largest = np.abs(expected).max(initial=0.0)  # a sum may cancel to less than its rounding
+    assert np.allclose(actual, expected, rtol=tolerance, atol=tolerance * 0.1 * largest), (
         f"{message} (largest difference {np.abs(actual - expected).max():.3g})"
     )

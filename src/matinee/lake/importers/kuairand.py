@@ -6,7 +6,7 @@ Videos. CIKM 2022. Data: CC BY-SA 4.0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -36,8 +36,8 @@ class KuaiRand:
     known at the member's `last_time_ms`, and put 1 ms apart in the order of the list so that the
     last stands at that time. An impression is an event of that kind, followed by a click where
     there was one, and, where it was played, a play (minutes, at most `LONGEST_WATCH` times the
-    video's length) and a complete (share of the length, where that is known); what was watched
-    is known only when the watching was over. Impressions of one member, video and millisecond are
+    video's length) and, where all of it was, a complete; what was watched is known only when the
+    watching was over. Impressions of one member, video and millisecond are
     one, the first. Validation rows at or after the test's first are left out.
 
     Videos are titles called "Video 123", known from the day of their upload in Beijing, their
@@ -72,7 +72,7 @@ class KuaiRand:
         rows += self._collect(HISTORIES, self._scan(HISTORIES).select(history)).item()
         for name in (VALIDATION, TEST):
             kinds = pl.sum_horizontal(condition.sum() for condition in _conditions().values())
-            rows += self._collect(name, self._impressions(name).select(kinds)).item()
+            rows += self._collect(name, self.impressions(name).select(kinds)).item()
         return int(rows)
 
     def batches(self) -> Iterator[Batch]:
@@ -80,7 +80,7 @@ class KuaiRand:
         yield Batch("members", self._members, HISTORIES, 0)
         yield from self._numbered(HISTORIES, self._histories())
         for name in (VALIDATION, TEST):
-            chunks = self._impressions(name).collect_batches(
+            chunks = self.impressions(name).collect_batches(
                 chunk_size=BATCH_ROWS // 4, maintain_order=True
             )
             yield from self._numbered(name, (_outcomes(chunk) for chunk in chunks))
@@ -104,12 +104,14 @@ class KuaiRand:
         for chunk in members.collect_batches(chunk_size=BATCH_ROWS // 50, maintain_order=True):
             yield _plays(chunk)
 
-    def _impressions(self, name: str) -> pl.LazyFrame:
-        rows = self._scan(name).select(IMPRESSION)
-        return rows.filter(pl.col("time_ms") < self._test_begins) if name == VALIDATION else rows
+    def impressions(self, name: str, columns: Sequence[str] = IMPRESSION) -> pl.LazyFrame:
+        """The rows of `VALIDATION`, those before the test's first alone, or of `TEST`."""
+        rows = self._scan(name).select(columns)
+        return rows.filter(pl.col("time_ms") < self.test_begins) if name == VALIDATION else rows
 
     @cached_property
-    def _test_begins(self) -> int:
+    def test_begins(self) -> int:
+        """When the test's first impression was, in milliseconds since 1970."""
         return int(self._collect(TEST, self._scan(TEST).select(pl.col("time_ms").min())).item())
 
     @cached_property
@@ -168,7 +170,7 @@ def _conditions() -> dict[str, pl.Expr]:
         "impression": pl.col("time_ms").is_not_null(),
         "click": pl.col("is_click") == 1,
         "play": played,
-        "complete": played & (pl.col("duration_ms") > 0),
+        "complete": (pl.col("duration_ms") > 0) & (pl.col("play_time_ms") >= pl.col("duration_ms")),
     }
 
 
@@ -179,10 +181,7 @@ def _outcomes(impressions: pl.DataFrame) -> pl.DataFrame:
     rows = impressions.with_row_index("row").with_columns(
         watched=pl.min_horizontal("play_time_ms", longest).cast(pl.Int64)
     )
-    values = {
-        "play": pl.col("watched") / 60_000,
-        "complete": (pl.col("watched") / duration).clip(0.0, 1.0),
-    }
+    values = {"play": pl.col("watched") / 60_000, "complete": pl.lit(1.0)}
     parts = [
         rows.filter(condition).select(
             "row",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,8 @@ class Config:
     patience : validations without a gain after which training stops. learning_rate : its greatest,
     after a warm-up, on a cosine to 0. decay : of the weights. average : of the moving average of
     the weights, which is what is kept. precision : of the products in training. seed : of all
-    chance.
+    chance. half_life : days after which an event counts for half as much as a target, 0 for no
+    ageing: short where what is watched drifts.
 
     >>> Config(width=32).heads
     2
@@ -42,9 +43,10 @@ class Config:
     epochs: int = 32
     patience: int = 4
     learning_rate: float = 2e-3
+    half_life: float = 0.0
     decay: float = 0.0
     average: float = 0.998
-    precision: str = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -86,6 +88,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("epochs", 1, 100_000),
     ("patience", 1, 100_000),
     ("learning_rate", 1e-7, 1.0),
+    ("half_life", 0.0, 1e6),
     ("decay", 0.0, 1.0),
     ("average", 0.0, 0.99999),
     ("seed", 0, 2**31 - 1),

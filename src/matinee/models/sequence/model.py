@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
+from dataclasses import replace
 from hashlib import blake2b
-from typing import Any, ClassVar
+from itertools import compress
+from typing import Any, ClassVar, Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from matinee.models.attribute_map import AttributeMap
 from matinee.models.base import Floats, Model, checked, on_candidates
-from matinee.models.data import Context, Dataset, Histories, HistoryShard, Indices, Vocabulary
+from matinee.models.data import (
+    Content,
+    Context,
+    Dataset,
+    Histories,
+    HistoryShard,
+    Indices,
+    Vocabulary,
+)
 from matinee.models.run import Run
-from matinee.models.sequence import start
+from matinee.models.sequence import cold, start
 from matinee.models.sequence.config import Config
 from matinee.models.sequence.encoder import Params
 from matinee.models.sequence.serving import Encoder
 from matinee.models.sequence.validation import ndcg, some
-from matinee.models.sequence.windows import Events
+from matinee.models.sequence.windows import SECOND, Events
 
+DAY = 86_400
+"""Seconds."""
+OLDEST = 20.0
+"""Half-lives after which a target is as old as it gets: it still counts for a millionth."""
 VALIDATED = 2_000
 """Members that a fit is validated on, at most."""
 
@@ -41,8 +57,9 @@ class Sequence(Model):
     request comes, is part of what is read.
 
     A member without any known title gets what the start of a history is followed by, by country and
-    device: close to popularity. A title that is unknown (-1) scores as one that nobody watched and
-    nothing is known of. A window looks at `window` events at most, and at four fifths at least.
+    device: close to popularity. A title that nobody watched gets vectors from its content, where
+    the data set has any; one that is unknown (-1) gets the least bias. A window looks at `window`
+    events at most, and at four fifths of that at least.
 
     Fitting takes time in proportion to events times width squared, on all cores, or on the GPUs
     there are; memory for the events, the weights and one batch. Scoring one member takes one pass
@@ -74,6 +91,7 @@ class Sequence(Model):
     def __init__(self, **settings: Any) -> None:
         """A model with these settings of :class:`.Config`; the rest are its defaults."""
         self.config = Config(**settings)
+        self._about: AttributeMap | None = None
 
     def settings(self) -> dict[str, Any]:
         return self.config.settings()
@@ -91,16 +109,54 @@ class Sequence(Model):
         self._countries, self._devices = Vocabulary(countries), dataset.devices
         found = start.follows(dataset)
         task = Task(
-            Events.of(histories, len(self.titles)),
+            self._aged(Events.of(histories, len(self.titles)), dataset.as_of),
             _codes(self._countries, histories.countries),
             found.counts,
         )
         sizes = (len(self._countries), len(self._devices))
         begun = start.weights(self.config, found, *sizes)
         key = _fingerprint(dataset, histories, self.config)
-        self._keep(
-            train(self.config, begun, task, run, validate=self._validate(dataset), fingerprint=key)
+        learned = train(
+            self.config, begun, task, run, validate=self._validate(dataset), fingerprint=key
         )
+        self._about = None
+        if dataset.content is not None and found.counts.any():
+            self._about = cold.attributes(dataset.content, self.titles, learned, found.counts)
+            learned = self._filled(learned, dataset.content, found.counts)
+        self._keep(learned)
+
+    def _aged(self, events: Events, as_of: int) -> Events:
+        """The events, each of less weight as a target the older it is."""
+        if not self.config.half_life:
+            return events
+        ages = np.maximum(as_of / SECOND - events.times, 0) / (self.config.half_life * DAY)
+        weights = events.weights * np.exp2(-np.minimum(ages, OLDEST))
+        return replace(events, weights=weights.astype(np.float32))
+
+    def _filled(self, params: Params, content: Content, counts: NDArray[np.int64]) -> Params:
+        """The weights with what is predicted of titles that nobody watched."""
+        places = np.flatnonzero(counts == 0)
+        titles = Vocabulary(self.titles.ids[place] for place in places)
+        return cold.filled(params, places, self._predicted(content, titles, params))
+
+    def _predicted(self, content: Content, titles: Vocabulary, params: Params) -> cold.Cold:
+        assert self._about is not None  # noqa: S101
+        return cold.predicted(self._about, content, titles, params)
+
+    def adopt(self, content: Content) -> Self:
+        """The same model with the titles of `content` that it had not learned of.
+
+        Their vectors are predicted from what they are about (:class:`.AttributeMap`), and a title
+        that nothing is known of gets the mean.
+        """
+        known = self.titles.encode(content.titles.ids) >= 0
+        if self._about is None or known.all():
+            return self
+        fresh = Vocabulary(compress(content.titles.ids, (~known).tolist()))
+        model = copy(self)
+        model.titles = Vocabulary((*self.titles.ids, *fresh.ids))
+        model._keep(cold.grown(self._params, self._predicted(content, fresh, self._params)))
+        return model
 
     def _validate(self, dataset: Dataset) -> Callable[[Params], float] | None:
         if dataset.validation is None or not dataset.validation.members:
@@ -139,6 +195,7 @@ class Sequence(Model):
             "countries known": np.array(self._countries.ids, np.str_),
             "devices known": np.array(self._devices.ids, np.str_),
             **dict(_flat(self._params)),
+            **(self._about.arrays() if self._about else {}),
         }
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -148,7 +205,8 @@ class Sequence(Model):
         like = start.weights(self.config, nothing, len(self._countries), len(self._devices))
         for name, expected in _flat(like):
             checked(arrays[name], expected.shape, np.float32)
-        self._keep(_filled(like, arrays))
+        self._about = AttributeMap.restore(arrays) if "content matrix" in arrays else None
+        self._keep(_nested(like, arrays))
 
 
 def _together(dataset: Dataset) -> Histories:
@@ -183,11 +241,11 @@ def _flat(params: Params, prefix: str = "") -> Iterator[tuple[str, NDArray[Any]]
             yield prefix + name, value
 
 
-def _filled(like: Params, arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> Params:
+def _nested(like: Params, arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> Params:
     """Weights of the same structure, from named arrays."""
     return {
         name: [
-            _filled(block, arrays, f"{prefix}{name}.{number}.")
+            _nested(block, arrays, f"{prefix}{name}.{number}.")
             for number, block in enumerate(value)
         ]
         if isinstance(value, list)

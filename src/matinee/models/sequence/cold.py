@@ -1,0 +1,64 @@
+"""Titles that nobody watched yet, placed among the others by what they are about."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matinee.models.attribute_map import AttributeMap
+from matinee.models.data import Content, Vocabulary
+from matinee.models.sequence.encoder import Params
+
+TRUST = 10.0
+"""Watches at which a learned vector counts for half in what is learned from it."""
+
+Floats = NDArray[np.float32]
+
+
+class Cold(NamedTuple):
+    """Vectors of N titles as an event and as a candidate [N, D] each, and their bias [N]."""
+
+    titles: Floats
+    out: Floats
+    bias: Floats
+
+
+def attributes(
+    content: Content, titles: Vocabulary, params: Params, counts: NDArray[np.int64]
+) -> AttributeMap:
+    """The map from content onto both vectors of a title, learned from the watched ones."""
+    both = np.concatenate([params["titles"][: len(titles)], params["out"]], axis=1)
+    return AttributeMap.fit(content, titles, both, counts / (counts + TRUST))
+
+
+def predicted(known: AttributeMap, content: Content, titles: Vocabulary, params: Params) -> Cold:
+    """What `titles` would be like, stretched to lie as far from the mean as learned ones do.
+
+    Their bias is the median one: whether a title will be popular its content does not tell.
+    """
+    both = known.predict(content, titles, stretch=known.spread)
+    width = params["out"].shape[1]
+    bias = np.full(len(titles), np.median(params["bias"]), np.float32)
+    return Cold(both[:, :width], both[:, width:], bias)
+
+
+def filled(params: Params, places: NDArray[np.int64], cold: Cold) -> Params:
+    """The weights with what is predicted of titles in place of what was never learned."""
+    changed = {name: params[name].copy() for name in Cold._fields}
+    for name, values in cold._asdict().items():
+        changed[name][places] = values
+    return {**params, **changed}
+
+
+def grown(params: Params, cold: Cold) -> Params:
+    """The weights with more titles, behind those that were known."""
+    size = len(params["out"])
+    start = params["titles"][size:]
+    return {
+        **params,
+        "titles": np.concatenate([params["titles"][:size], cold.titles, start]),
+        "out": np.concatenate([params["out"], cold.out]),
+        "bias": np.concatenate([params["bias"], cold.bias]),
+    }
