@@ -66,3 +66,13 @@ def test_the_matrix_marks_each_known_title_once_and_leaves_the_histories(
     expected = [[float(title in row) for title in range(7)] for row in members]
     assert np.array_equal(dense, np.array(expected).reshape(len(members), 7))
     assert lists(histories) == members
+
+
+@given(rows, st.data())
+def test_taken_members_keep_their_own(members: list[list[int]], data: st.DataObject) -> None:
+    places = st.integers(0, max(len(members) - 1, 0))
+    chosen = data.draw(st.lists(places, max_size=9 if members else 0))
+    countries = [str(number) for number in range(len(members))]
+    taken = Histories.of(members, countries=countries).take(np.array(chosen, np.int64))
+    assert lists(taken) == [members[place] for place in chosen]
+    assert taken.countries == tuple(str(place) for place in chosen)

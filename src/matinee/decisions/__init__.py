@@ -2,10 +2,12 @@
 
 from matinee.decisions.contracts import ChoiceSource, DecisionLog, HistorySource
 from matinee.decisions.counterfactual import Counterfactual
-from matinee.decisions.decider import Decider, Row
+from matinee.decisions.decider import Decider
 from matinee.decisions.home import Home, HomePage, HomeRow, ShownTitle
 from matinee.decisions.ids import context_hash, decision_id, generator, seed_of
+from matinee.decisions.reasons import Reasons
 from matinee.decisions.rebuild import rebuild
+from matinee.decisions.row import Row
 
 __all__ = [
     "ChoiceSource",
@@ -16,6 +18,7 @@ __all__ = [
     "Home",
     "HomePage",
     "HomeRow",
+    "Reasons",
     "Row",
     "ShownTitle",
     "context_hash",

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from matinee.decisions.contracts import ChoiceSource, DecisionLog, HistorySource
 from matinee.decisions.ids import context_hash, decision_id, generator, seed_of
+from matinee.decisions.reasons import LATEST, Reasons
 from matinee.decisions.recent import Recent
+from matinee.decisions.row import Row
 from matinee.decisions.sequences import brief, sequences
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Eligible, Masked, micros
@@ -34,21 +36,6 @@ SurfaceT = TypeVar("SurfaceT", bound=Surface)
 MICROS_AN_HOUR = 3_600_000_000
 PREPARED, SCORED, SETS = 8_192, 128, 512
 NOTHING = Masked("eligible", "there is nothing to choose from here and now", 0)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is particular to one row of a page: a slot of its own name, and how it is chosen.
-
-    `only` narrows the eligible set; `history` is what the model sees in place of the member's own,
-    made of it (`History.only`).
-    """
-
-    slot: str
-    name: str
-    why: str
-    only: Only | None = None
-    history: History | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +78,7 @@ class Decider(Generic[SurfaceT]):
         self.choices = choices if surface.memory else None
         self._salt = salt
         self._prepared = Recent[_Prepared](PREPARED)
+        self._reasons = Recent[Reasons](PREPARED)
         self._scored = Recent[NDArray[np.floating[Any]]](SCORED)
         self._encoded = Recent[NDArray[np.int32]](SETS)
         self._narrowed = Recent[Candidates](SETS)
@@ -116,6 +104,11 @@ class Decider(Generic[SurfaceT]):
         seed = seed_of(self._salt, identity)
         slots = request.slots or self.surface.slots
         slate = self.policy.draw(prepared.preference, slots, generator(seed))
+        actions = [candidates.ids[position] for position in slate.actions.tolist()]
+        context, digest = prepared.context, prepared.context_hash
+        if row:
+            context = {**context, "row": row.told(actions)}
+            digest = context_hash(context)
         return Decision(
             decision_id=identity,
             request_id=request.request_id,
@@ -123,7 +116,7 @@ class Decider(Generic[SurfaceT]):
             member_id=request.member_id,
             at=request.at,
             policy=self.version,
-            actions=[candidates.ids[position] for position in slate.actions.tolist()],
+            actions=actions,
             propensities=slate.propensities.tolist(),
             propensity_kind=slate.kind,
             eligible=candidates.hash,
@@ -132,9 +125,40 @@ class Decider(Generic[SurfaceT]):
             scores=prepared.scores,
             seed=seed,
             row=slot,
-            context=prepared.context,
-            context_hash=prepared.context_hash,
+            context=context,
+            context_hash=digest,
             masks=prepared.masks,
+        )
+
+    def reasons(self, request: Request) -> Reasons:
+        """Which of the member's latest watches raised what may be chosen for them now.
+
+        Of the `LATEST` latest events those that are watches are left out, one at a time, and the
+        model is asked again (`Model.effects`): nothing is drawn, and nothing is approximated.
+
+        >>> from datetime import UTC, datetime
+        >>> from matinee.lake.records import Title
+        >>> from matinee.models import CoVisitation, Dataset, Histories, Vocabulary
+        >>> from matinee.policies import EpsilonGreedy
+        >>> from matinee.surfaces import Titles
+        >>> class Watched:
+        ...     def history(self, member_id):
+        ...         return History(("heat", "up"), (1, 2))
+        ...
+        ...     def generation(self, member_id):
+        ...         return 0
+        >>> ids = ("coco", "heat", "ronin", "up")
+        >>> seen = Dataset.of(Vocabulary(ids), Histories.of([[1, 2]] * 3 + [[3, 0]] * 3))
+        >>> titles, model = Titles([Title(title_id=id, name=id) for id in ids]), CoVisitation()
+        >>> sources = {"version": "titles@1", "histories": Watched(), "salt": b""}
+        >>> decider = Decider(titles, model.fit(seen), EpsilonGreedy(), **sources)
+        >>> request = Request(request_id="r", member_id="m", at=datetime(2026, 1, 1, tzinfo=UTC))
+        >>> decider.reasons(request).by_title(ids)
+        {'coco': 'up', 'ronin': 'heat'}
+        """
+        candidates, chosen = self._eligible(request, None), self._chosen(request)
+        return self._reasons.get(
+            self._key(request, candidates, chosen), lambda: self._reason(request, candidates)
         )
 
     def records(self, decisions: Sequence[Decision]) -> list[msgspec.Struct]:
@@ -173,9 +197,16 @@ class Decider(Generic[SurfaceT]):
         self, request: Request, candidates: Candidates, row: Row | None, above: Collection[str]
     ) -> _Prepared:
         chosen = self._chosen(request)
-        if row or above:
+        if above or (row and (row.only or row.history is not None)):
             return self._make(request, candidates, row, above, chosen)
-        key = (
+        key = self._key(request, candidates, chosen)
+        return self._prepared.get(key, lambda: self._make(request, candidates, None, (), chosen))
+
+    def _key(
+        self, request: Request, candidates: Candidates, chosen: tuple[Choice, ...]
+    ) -> tuple[Any, ...]:
+        """All that what precedes a draw depends on, but for the rows of a page."""
+        return (
             request.member_id,
             self.histories.generation(request.member_id),
             candidates.hash,
@@ -185,7 +216,16 @@ class Decider(Generic[SurfaceT]):
             micros(request.at) // MICROS_AN_HOUR,
             chosen,
         )
-        return self._prepared.get(key, lambda: self._make(request, candidates, None, (), chosen))
+
+    def _reason(self, request: Request, candidates: Candidates) -> Reasons:
+        history = self.histories.history(request.member_id)
+        segment = self._prepare(request, candidates, None, ()).segment
+        if not segment or not history.titles:
+            return Reasons()
+        ids = [candidates.ids[position] for position in segment]
+        asked = self.model.titles.encode(ids)
+        events, effects = self.model.effects(self._asked(request, history), asked, LATEST)
+        return Reasons.of(history.seen(), ids, events, effects)
 
     def _chosen(self, request: Request) -> tuple[Choice, ...]:
         if self.choices is None:
@@ -211,7 +251,7 @@ class Decider(Generic[SurfaceT]):
                 )
         allowed, lines = _apply(masks, situation, candidates)
         preference = self._prefer(request, history, candidates, row, np.flatnonzero(allowed))
-        context = _context(request, history, row)
+        context = _context(request, history)
         return _Prepared(
             preference,
             preference.segment.tolist(),
@@ -257,14 +297,17 @@ class Decider(Generic[SurfaceT]):
     ) -> NDArray[np.floating[Any]]:
         titles = self.model.titles
         encoded = self._encoded.get(candidates.hash, lambda: titles.encode(candidates.ids))
-        context = Context(
-            sequences([history], [request.country], titles),
+        scores: NDArray[np.floating[Any]]
+        scores = self.model.believe(self._asked(request, history), encoded).mean[0]
+        return scores
+
+    def _asked(self, request: Request, history: History) -> Context:
+        return Context(
+            sequences([history], [request.country], self.model.titles),
             np.array([micros(request.at)]),
             (request.device,),
             (request.features,),
         )
-        scores: NDArray[np.floating[Any]] = self.model.believe(context, encoded).mean[0]
-        return scores
 
 
 def _text(features: dict[str, Any]) -> bytes:
@@ -290,16 +333,11 @@ def _apply(
     return allowed, lines
 
 
-def _context(request: Request, history: History, row: Row | None) -> dict[str, Any]:
+def _context(request: Request, history: History) -> dict[str, Any]:
     """What was known: enough to find the same history in the lake again."""
-    context: dict[str, Any] = {
+    return {
         "country": request.country,
         "device": request.device,
         "features": request.features,
         "history": brief(history),
     }
-    if row:
-        context["row"] = {"name": row.name, "why": row.why}
-        if row.history is not None:
-            context["row"]["history"] = list(row.history.titles)
-    return context

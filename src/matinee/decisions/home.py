@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from hashlib import blake2b
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from matinee.decisions.contracts import DecisionLog
-from matinee.decisions.decider import Decider, Row
+from matinee.decisions.decider import Decider
+from matinee.decisions.reasons import Reasons
+from matinee.decisions.row import Row
 from matinee.lake.records import Decision
 from matinee.surfaces import History, Only, Request, Titles
 
-LATEST = 5
-"""Among how many of the latest watched titles a "because" row chooses its own."""
 GENRES, RECENTLY = 2, 200
 """How many genres get a row, and over how many of the latest watched titles they are counted."""
 
 
 class ShownTitle(msgspec.Struct, frozen=True):
-    """A title in its slot; `propensity` is its chance there, given the slots before it."""
+    """A title in its slot; `propensity` is its chance there, given the slots before it.
+
+    `because` names the watched title that raised the score of this one most, where one did and the
+    row says so.
+    """
 
     title_id: str
     name: str
     propensity: float
+    because: str | None = None
 
 
 class HomeRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,40 +93,48 @@ class Home:
         )
 
     def _shown(self, decision: Decision, preview: bool) -> HomeRow:
+        row = decision.context["row"]
+        because, name_of = row.get("because", {}), self.titles.name_of
         return HomeRow(
             slot=decision.row or "",
-            name=decision.context["row"]["name"],
-            why=decision.context["row"]["why"],
+            name=row["name"],
+            why=row["why"],
             policy=decision.policy,
             decision_id=None if preview else decision.decision_id,
             titles=[
-                ShownTitle(action, self.titles.name_of(action), propensity)
+                ShownTitle(
+                    action,
+                    name_of(action),
+                    propensity,
+                    name_of(because[action]) if action in because else None,
+                )
                 for action, propensity in zip(decision.actions, decision.propensities, strict=True)
             ],
         )
 
     def _rows(self, request: Request) -> Iterator[Row]:
         history = self._decider.histories.history(request.member_id)
-        yield _picks(history)
-        yield self._because(request, history)
+        reasons = self._decider.reasons(request)
+        yield _picks(history, reasons.by_title(self.titles.catalogue))
+        yield self._because(history, reasons)
         yield _popular(request)
         yield self._new(request)
         yield from self._genres(history)
 
-    def _because(self, request: Request, history: History) -> Row:
-        """Like one of the titles watched last; which one changes with the history."""
-        recent = history.titles[-RECENTLY:]
-        latest = [title for title in recent if title in self.titles.catalogue]
-        if not latest:
-            return _empty("because", "nothing watched yet")
-        title = latest[-1 - _turn(request.member_id, history) % min(LATEST, len(latest))]
-        name = self.titles.name_of(title)
-        return Row(
-            "because",
-            f"Because you watched {name}",
-            f"Members who watched {name} also watched these.",
-            history=history.only([title]),
-        )
+    def _because(self, history: History, reasons: Reasons) -> Row:
+        """What one watched title alone leads to: the one that raised the best picks most."""
+        if moved := reasons.most(self.titles.catalogue):
+            why = f"Of what you watched lately, {self.titles.name_of(moved)} moved your picks most."
+            return self._after(moved, why, history)
+        known = (title for title in reversed(history.titles) if title in self.titles.catalogue)
+        if last := next(known, None):
+            why = f"Chosen from {self.titles.name_of(last)} alone, which you watched last."
+            return self._after(last, why, history)
+        return _empty("because", "nothing watched yet")
+
+    def _after(self, title: str, why: str, history: History) -> Row:
+        name = f"Because you watched {self.titles.name_of(title)}"
+        return Row("because", name, why, history=history.only([title]))
 
     def _new(self, request: Request) -> Row:
         if arrived := self.titles.arrived(request):
@@ -143,9 +155,9 @@ class Home:
                 yield _empty(slot, "too few genres watched yet")
 
 
-def _picks(history: History) -> Row:
+def _picks(history: History, because: Mapping[str, str]) -> Row:
     why = "Chosen from all you watched." if history.titles else "What other members like best."
-    return Row("picks", "Top picks for you", why)
+    return Row("picks", "Top picks for you", why, because=because)
 
 
 def _popular(request: Request) -> Row:
@@ -156,8 +168,3 @@ def _popular(request: Request) -> Row:
 
 def _empty(slot: str, reason: str) -> Row:
     return Row(slot, "", "", Only(frozenset(), reason))
-
-
-def _turn(member_id: str, history: History) -> int:
-    digest = blake2b(f"{len(history.titles)} {member_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")

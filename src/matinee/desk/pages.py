@@ -153,6 +153,7 @@ def _card(shown: ShownTitle, titles: Titles) -> dict[str, Any]:
         "hue": hue,
         "hue2": (hue + 20 + _number(title_id, 50)) % 360,
         "tilt": 20 + _number(title_id, 130),
+        "because": shown.because,
         "percent": f"{100 * odds:.1f}",
         "odds": f"{odds:.0%}" if odds >= 0.1 else f"{odds:.1%}",
     }

@@ -150,6 +150,25 @@ class Histories:
             self.devices[events],
         )
 
+    def take(self, members: NDArray[np.int64]) -> Self:
+        """The histories of these members, in their order.
+
+        >>> Histories.of([[1], [2, 3], []]).take(np.array([1, 0])).titles
+        array([2, 3, 1], dtype=int32)
+        """
+        counts = np.diff(self.offsets)[members]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        events = np.repeat(self.offsets[members] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return type(self)(
+            offsets,
+            self.titles[events],
+            self.times[events],
+            self.weights[events],
+            tuple(self.countries[member] for member in members.tolist()),
+            self.signals[events] if len(self.signals) else self.signals,
+            self.devices[events] if len(self.devices) else self.devices,
+        )
+
     def where(self, keep: NDArray[np.bool_]) -> Self:
         """The same members with only the events [N] to keep."""
         if keep.all():
@@ -256,6 +275,24 @@ class Holdout:
     members: tuple[str, ...]
     context: Context
     targets: Histories
+
+    def some(self, most: int) -> Self:
+        """The questions to at most so many members, spread evenly over them."""
+        if len(self.members) <= most:
+            return self
+        chosen = np.linspace(0, len(self.members) - 1, most).astype(np.int64)
+        picked = chosen.tolist()
+        asked = self.context
+        return type(self)(
+            tuple(self.members[place] for place in picked),
+            Context(
+                asked.histories.take(chosen),
+                asked.at[chosen],
+                tuple(asked.devices[place] for place in picked) if asked.devices else (),
+                tuple(asked.features[place] for place in picked) if asked.features else (),
+            ),
+            self.targets.take(chosen),
+        )
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from matinee.models.sequence import cold, start
 from matinee.models.sequence.config import Config
 from matinee.models.sequence.encoder import Params
 from matinee.models.sequence.serving import Encoder
-from matinee.models.sequence.validation import ndcg, some
+from matinee.models.sequence.validation import ndcg
 from matinee.models.sequence.windows import SECOND, Events
 
 DAY = 86_400
@@ -161,7 +161,7 @@ class Sequence(Model):
     def _validate(self, dataset: Dataset) -> Callable[[Params], float] | None:
         if dataset.validation is None or not dataset.validation.members:
             return None
-        asked = some(dataset.validation, VALIDATED)
+        asked = dataset.validation.some(VALIDATED)
 
         def validate(params: Params) -> float:
             self._keep(params)

@@ -10,13 +10,6 @@ from matinee.models.data import Holdout
 PLACES = 10
 
 
-def some(asked: Holdout, most: int) -> Holdout:
-    """The questions to at most so many members, one after another."""
-    if len(asked.members) <= most:
-        return asked
-    return Holdout(asked.members[:most], asked.context.rows(0, most), asked.targets.rows(0, most))
-
-
 def ndcg(scores: Floats, asked: Holdout) -> float:
     """Mean NDCG@10 of scores [B, V] over unseen titles, targets last among equals."""
     size = scores.shape[1]
