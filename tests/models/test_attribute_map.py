@@ -238,7 +238,10 @@ def test_shrinking_moves_rare_titles_and_hardly_popular_ones() -> None:
 
 
 @pytest.mark.data
-@pytest.mark.skipif("MATINEE_DATA" not in os.environ, reason="MATINEE_DATA is not set")
+@pytest.mark.skipif(
+    not (Path(os.environ.get("MATINEE_DATA", "")) / "ml-1m" / "ratings.parquet").is_file(),
+    reason="no ml-1m in MATINEE_DATA",
+)
 def test_on_movielens_content_tells_the_taste_of_titles_that_were_held_out() -> None:
     """Half of the popular titles tell how alike the members' ratings of the other half are."""
     folder = Path(os.environ["MATINEE_DATA"]) / "ml-1m"

@@ -89,7 +89,7 @@ class Model(ABC):
         less those that they would have had without the event [E, A]. Nothing is approximated: the
         event is left out and the model asked again.
 
-        >>> from matinee.models import CoVisitation
+        >>> from matinee.models import CoVisitation, Dataset, Histories
         >>> log = Histories.of([[0, 1], [0, 1], [2, 3]])
         >>> model = CoVisitation().fit(Dataset.of(Vocabulary("abcd"), log))
         >>> asked = Context(Histories.of([[0, 2]]), np.zeros(1, np.int64))
