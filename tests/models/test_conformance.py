@@ -13,9 +13,27 @@ from matinee.models import (
     Model,
     Popularity,
     Response,
+    Sequence,
     Vocabulary,
 )
 from matinee.testing import ModelConformance
+
+
+class TestSequence(ModelConformance):
+    tolerance = 1e-3
+
+    def make(self) -> Model:
+        return Sequence(
+            width=16,
+            blocks=1,
+            window=8,
+            batch=32,
+            epochs=30,
+            learning_rate=5e-3,
+            dropout=0.0,
+            negatives=32,
+            average=0.9,
+        )
 
 
 class TestPopularity(ModelConformance):

@@ -83,7 +83,7 @@ class Model(ABC):
     def effects(
         self, context: Context, candidates: Indices | None = None, latest: int = 5
     ) -> tuple[Indices, Floats]:
-        """How much each of one member's latest events moved each candidate.
+        """How much each of one member's latest watches moved each candidate.
 
         Returns which events [E] of the history, oldest first, and the scores that candidates have
         less those that they would have had without the event [E, A]. Nothing is approximated: the
@@ -97,8 +97,8 @@ class Model(ABC):
         >>> events.tolist(), bool(moved[0, 0] > 0), bool(moved[1, 0] > 0)
         ([0, 1], True, False)
         """
-        size = len(context.histories.titles)
-        events = np.arange(max(0, size - latest), size, dtype=np.int32)
+        watched = (context.histories.titles >= 0) & (context.histories.weights > 0)
+        events = np.flatnonzero(watched)[-latest:].astype(np.int32)
         whole = self.believe(context, candidates).mean
         if not len(events):
             return events, whole[:0]

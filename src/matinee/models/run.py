@@ -34,8 +34,9 @@ class Run:
     """What surrounds a fit and changes nothing about its result.
 
     told : hears of the progress, now and then. checkpoint : the file that an unfinished fit is kept
-    in, every so often and when it is interrupted; it is gone when the fit is done. resume : go on
-    from that file where it is there and of the same data and settings, to the same result.
+    in, every so often and when it is interrupted; whoever named it deletes it when all is done.
+    resume : go on from that file where it is there and of the same data and settings, to the same
+    result.
 
     >>> Run().checkpoint is None
     True

@@ -33,15 +33,15 @@ def attributes(
     return AttributeMap.fit(content, titles, both, counts / (counts + TRUST))
 
 
-def predicted(known: AttributeMap, content: Content, titles: Vocabulary, params: Params) -> Cold:
+def predicted(known: AttributeMap, content: Content, titles: Vocabulary, bias: np.float32) -> Cold:
     """What `titles` would be like, stretched to lie as far from the mean as learned ones do.
 
-    Their bias is the median one: whether a title will be popular its content does not tell.
+    Their bias is given, such as the median of watched ones: whether a title will be popular its
+    content does not tell.
     """
     both = known.predict(content, titles, stretch=known.spread)
-    width = params["out"].shape[1]
-    bias = np.full(len(titles), np.median(params["bias"]), np.float32)
-    return Cold(both[:, :width], both[:, width:], bias)
+    before, after = np.split(both, 2, axis=1)
+    return Cold(before, after, np.full(len(titles), bias, np.float32))
 
 
 def filled(params: Params, places: NDArray[np.int64], cold: Cold) -> Params:

@@ -92,6 +92,7 @@ class Sequence(Model):
         """A model with these settings of :class:`.Config`; the rest are its defaults."""
         self.config = Config(**settings)
         self._about: AttributeMap | None = None
+        self._usual = np.float32(0)
 
     def settings(self) -> dict[str, Any]:
         return self.config.settings()
@@ -122,6 +123,7 @@ class Sequence(Model):
         self._about = None
         if dataset.content is not None and found.counts.any():
             self._about = cold.attributes(dataset.content, self.titles, learned, found.counts)
+            self._usual = np.median(learned["bias"][found.counts > 0])
             learned = self._filled(learned, dataset.content, found.counts)
         self._keep(learned)
 
@@ -137,11 +139,11 @@ class Sequence(Model):
         """The weights with what is predicted of titles that nobody watched."""
         places = np.flatnonzero(counts == 0)
         titles = Vocabulary(self.titles.ids[place] for place in places)
-        return cold.filled(params, places, self._predicted(content, titles, params))
+        return cold.filled(params, places, self._predicted(content, titles))
 
-    def _predicted(self, content: Content, titles: Vocabulary, params: Params) -> cold.Cold:
+    def _predicted(self, content: Content, titles: Vocabulary) -> cold.Cold:
         assert self._about is not None  # noqa: S101
-        return cold.predicted(self._about, content, titles, params)
+        return cold.predicted(self._about, content, titles, self._usual)
 
     def adopt(self, content: Content) -> Self:
         """The same model with the titles of `content` that it had not learned of.
@@ -155,7 +157,7 @@ class Sequence(Model):
         fresh = Vocabulary(compress(content.titles.ids, (~known).tolist()))
         model = copy(self)
         model.titles = Vocabulary((*self.titles.ids, *fresh.ids))
-        model._keep(cold.grown(self._params, self._predicted(content, fresh, self._params)))
+        model._keep(cold.grown(self._params, self._predicted(content, fresh)))
         return model
 
     def _validate(self, dataset: Dataset) -> Callable[[Params], float] | None:
@@ -196,6 +198,7 @@ class Sequence(Model):
             "devices known": np.array(self._devices.ids, np.str_),
             **dict(_flat(self._params)),
             **(self._about.arrays() if self._about else {}),
+            "content bias": np.array([self._usual], np.float32),
         }
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -206,6 +209,7 @@ class Sequence(Model):
         for name, expected in _flat(like):
             checked(arrays[name], expected.shape, np.float32)
         self._about = AttributeMap.restore(arrays) if "content matrix" in arrays else None
+        (self._usual,) = checked(arrays["content bias"], (1,), np.float32)
         self._keep(_nested(like, arrays))
 
 
@@ -225,8 +229,17 @@ def _codes(names: Vocabulary, values: Iterable[str | None]) -> Indices:
 
 def _fingerprint(dataset: Dataset, histories: Histories, config: Config) -> str:
     """What a checkpoint must agree with: the settings and all that is learned from."""
-    digest = blake2b(msgspec.json.encode([config.settings(), dataset.titles.ids]), digest_size=16)
-    for array in (histories.offsets, histories.titles, histories.times, histories.weights):
+    ids = (dataset.titles.ids, dataset.devices.ids, histories.countries)
+    said = [config.settings(), *ids, dataset.as_of if config.half_life else 0]
+    digest = blake2b(msgspec.json.encode(said), digest_size=16)
+    for array in (
+        histories.offsets,
+        histories.titles,
+        histories.times,
+        histories.weights,
+        histories.signals,
+        histories.devices,
+    ):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

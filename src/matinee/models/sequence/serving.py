@@ -33,8 +33,11 @@ Floats = NDArray[np.float32]
 Past = tuple[tuple[Floats, Floats], ...]
 """Keys and values [B, L, D] of each block."""
 
-KEPT = 4_096
-"""Members whose past is kept: 100 KB each for a window of 200 and two blocks of width 64."""
+KEPT = 1 << 28
+"""Bytes of members' pasts that are kept, about: 200 KB each for a window of 200 and two blocks of
+width 64."""
+AT_ONCE = 1 << 24
+"""Attention scores that are worked out at a time."""
 STEPS_BACK = 4
 """How many events ago a member may have been seen last for their past to be of use."""
 
@@ -43,7 +46,10 @@ class Encoder:
     """Turns histories into what is wanted next. Safe for threads; nothing it keeps shows."""
 
     def __init__(self, params: Params, window: int, heads: int, *, query_time: bool) -> None:
-        self.params, self.window, self.query_time = params, window, query_time
+        self.params, self.window, self.heads = params, window, heads
+        self.query_time = query_time
+        width = params["titles"].shape[1]
+        self._most = max(1, KEPT // (len(params["blocks"]) * window * width * 8))
         self.size = len(params["titles"]) - 1
         self._tables = [block["distance"] for block in params["blocks"]]
         self._whole = [distance_bias(table, window, window, np) for table in self._tables[:-1]]
@@ -62,9 +68,12 @@ class Encoder:
         spans = events.lengths - begin
         x = np.zeros((len(events), self.params["titles"].shape[1]), np.float32)
         for span in np.unique(spans):
-            members = np.flatnonzero(spans == span)
-            tokens = self._tokens(events, members, begin[members], int(span), at[members])
-            x[members] = self._one(tokens) if len(members) == 1 else self._many(tokens)
+            alike = np.flatnonzero(spans == span)
+            step = max(1, AT_ONCE // (self.heads * int(span) ** 2))
+            for start in range(0, len(alike), step):
+                members = alike[start : start + step]
+                tokens = self._tokens(events, members, begin[members], int(span), at[members])
+                x[members] = self._one(tokens) if len(members) == 1 else self._many(tokens)
         wanted: Floats = finish(self.params, x, context, np)
         return wanted
 
@@ -140,7 +149,7 @@ class Encoder:
     def _retain(self, key: bytes, past: Past) -> None:
         with self._lock:
             self._pasts[key] = past
-            if len(self._pasts) > KEPT:
+            if len(self._pasts) > self._most:
                 self._pasts.popitem(last=False)
 
 

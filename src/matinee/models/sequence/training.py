@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -77,11 +77,11 @@ def train(
 ) -> Params:
     """The moving average of the weights: where validation liked it best, or at the end.
 
-    `fingerprint` names data and settings for the checkpoint. Where the loss becomes NaN training
+    `fingerprint` names data and settings for the checkpoint. Where a weight becomes NaN training
     stops with the last good weights and a warning, or with `ValueError` if there are none yet.
     Raises `KeyboardInterrupt` after an interruption, once the checkpoint is saved.
     """
-    loop = _Loop(config, task, run, validate, fingerprint)
+    loop = _Loop(config, task, run, validate, f"{fingerprint} {len(jax.devices())} devices")
     return loop.go(start) if loop.steps else start
 
 
@@ -124,18 +124,17 @@ class _Loop:
                     done += 1
                     self._note(batch, loss)
                     self._tell(done, best)
-                    if interrupted():
-                        self._keep(state, best)
-                        raise KeyboardInterrupt
-                if not np.isfinite(self._loss()):
+                    if interrupted() and done % self.steps:
+                        self._leave(state, best)
+                if not _sane(state):
                     return self._stop(epoch, best, good)
                 best = self._look(state, best, epoch)
                 self._tell(done, best, always=True)
+                if interrupted():
+                    self._leave(state, best)
+                self._keep(state, best)
                 if best.looks >= self.config.patience:
                     break
-                self._keep(state, best)
-        if self.run.checkpoint:
-            self.run.checkpoint.unlink(missing_ok=True)
         return best.weights if self.validate else _home(state.average)
 
     def _epoch(self, epoch: int, skip: int) -> Iterator[tuple[Batch, Chance, Array]]:
@@ -173,13 +172,19 @@ class _Loop:
 
     def _stop(self, epoch: int, best: Best, good: Params) -> Params:
         why = (
-            f"the loss became NaN or infinite in epoch {epoch + 1} of {self.config.epochs}; "
+            f"a weight became NaN or infinite in epoch {epoch + 1} of {self.config.epochs}; "
             f"try a learning_rate below {self.config.learning_rate}"
         )
         if not epoch:
             raise ValueError(why)
         warnings.warn(f"{why}. The last good weights are kept", RuntimeWarning, stacklevel=2)
         return best.weights if np.isfinite(best.value) else good
+
+    def _leave(self, state: State, best: Best) -> NoReturn:
+        """Stop at an interruption; what is no number is not kept."""
+        if _sane(state):
+            self._keep(state, best)
+        raise KeyboardInterrupt
 
     def _keep(self, state: State, best: Best) -> None:
         if self.run.checkpoint:
@@ -210,6 +215,11 @@ class _Loop:
                 validation=float(best.value) if np.isfinite(best.value) else None,
             )
         )
+
+
+def _sane(state: State) -> bool:
+    """Whether every weight is a number."""
+    return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.average))
 
 
 def _home(params: Params) -> Params:
