@@ -191,6 +191,18 @@ def test_the_order_is_that_of_the_formula(seed: int, size: int, strength: float)
         )
 
 
+def test_of_equal_scores_at_the_end_of_the_segment_the_first_titles_are_in_it() -> None:
+    """Titles 0 and 1 are twins, so the third of the segment comes before 1; it must be title 2."""
+    rng = np.random.default_rng(0)
+    for equals in range(2, 40):
+        scores = [3.0, 2.5, *[2.0] * equals]
+        vectors = [[1.0, 0.0], [1.0, 0.0], *[[0.0, 1.0]] * equals]
+        model = diverse([scores], vectors, strength=10.0, segment=3)
+        member = [2 + int(rng.integers(equals))]  # watched, and so no candidate for the segment
+        expected = 2 if member != [2] else 3
+        assert ranking(model, member)[:3] == [0, expected, 1]
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 7), max_size=8), min_size=1, max_size=5),

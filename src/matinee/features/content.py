@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import chain
 
 import polars as pl
@@ -26,6 +25,8 @@ LISTED = 100
 """Genres, and members of the cast, that are read."""
 LABEL = 100
 """Characters of a feature's name, its kind not counted."""
+SHORTEST = 2
+"""Letters of a word that is read."""
 COUNTED = ("cast", "name", "word")
 """Kinds of feature that are left out where few titles have them."""
 
@@ -39,8 +40,6 @@ _STOP_WORDS = """
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Words of English that say nothing of what a title is about."""
-
-_WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 def about(
@@ -73,50 +72,86 @@ def about(
         pl.lit(None, dtype).alias(name) for name, dtype in COLUMNS.items() if name not in known
     ]
     rows = titles.select(*known, *blank).select(*COLUMNS).unique("title_id", keep="last")
-    found = {
-        title: list(dict.fromkeys(_features(*facts)))
-        for title, *facts in rows.sort("title_id").iter_rows()
-    }
+    features = _Features()
+    found = {title: features.of(*facts) for title, *facts in rows.sort("title_id").iter_rows()}
     kept = _kept(found.values(), at_least, most_words)
     return {title: [name for name in names if name in kept] for title, names in found.items()}
 
 
-def _features(
-    name: str | None,
-    year: int | None,
-    genres: list[str | None] | None,
-    cast: list[str | None] | None,
-    synopsis: str | None,
-) -> Iterator[str]:
-    """Every feature of one title, some of them twice."""
-    yield from _labels("genre", genres)
-    if year is not None:
-        yield from (f"decade={year // 10 * 10}", f"years={year // 5 * 5}")
-    yield from _labels("cast", cast)
-    yield from (f"name={word}" for word in _words(name))
-    yield from (f"word={word}" for word in _words(synopsis))
+class _Features:
+    """The features of titles; each text is made into a name once, however many titles have it."""
+
+    def __init__(self) -> None:
+        self._genres, self._cast = _Names("genre", _label), _Names("cast", _label)
+        self._name, self._words = _Names("name", _word), _Names("word", _word)
+
+    def of(
+        self,
+        name: str | None,
+        year: int | None,
+        genres: list[str | None] | None,
+        cast: list[str | None] | None,
+        synopsis: str | None,
+    ) -> list[str]:
+        """Every feature of one title, once."""
+        years = () if year is None else (f"decade={year // 10 * 10}", f"years={year // 5 * 5}")
+        listed = chain(
+            map(self._genres.__getitem__, _listed(genres)),
+            years,
+            map(self._cast.__getitem__, _listed(cast)),
+            map(self._name.__getitem__, _words(name)),
+            map(self._words.__getitem__, _words(synopsis)),
+        )
+        once = dict.fromkeys(listed)
+        once.pop("", None)
+        return list(once)
 
 
-def _labels(kind: str, values: list[str | None] | None) -> Iterator[str]:
-    tidied = (
-        " ".join(_plain(value).split())[:LABEL].strip()
-        for value in (values or [])[:LISTED]
-        if value
-    )
-    return (f"{kind}={value}" for value in tidied if value)
+class _Names(dict[str, str]):
+    """Names of features of one kind by the texts they are made of; "" where one says nothing."""
+
+    def __init__(self, kind: str, tidy: Callable[[str], str]) -> None:
+        super().__init__()
+        self._kind, self._tidy = kind, tidy
+
+    def __missing__(self, text: str) -> str:
+        tidied = self._tidy(text)
+        name = self[text] = f"{self._kind}={tidied}" if tidied else ""
+        return name
 
 
-def _words(text: str | None) -> Iterator[str]:
-    plain = _plain((text or "")[:TEXT]).casefold()
-    return (word[:LABEL] for word in _WORD.findall(plain) if word not in STOP_WORDS)
+class _Spaces(dict[int, int]):
+    """For `str.translate`: every character that is not kept is a space."""
+
+    def __init__(self, keep: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._keep = keep
+
+    def __missing__(self, code: int) -> int:
+        found = self[code] = code if self._keep(chr(code)) else ord(" ")
+        return found
 
 
-def _plain(text: str) -> str:
-    """The NFKC form, with control characters, and what has no meaning at all, as spaces."""
-    if text.isascii() and text.isprintable():
-        return text
-    normal = unicodedata.normalize("NFKC", text)
-    return "".join(" " if unicodedata.category(one)[0] == "C" else one for one in normal)
+_MEANING = _Spaces(lambda one: unicodedata.category(one)[0] != "C")
+_LETTERS = _Spaces(lambda one: one.isalnum() and not one.isdecimal())
+
+
+def _listed(values: list[str | None] | None) -> list[str]:
+    return [value for value in (values or [])[:LISTED] if value]
+
+
+def _label(text: str) -> str:
+    normal = unicodedata.normalize("NFKC", text).translate(_MEANING)
+    return " ".join(normal.split())[:LABEL].strip()
+
+
+def _words(text: str | None) -> list[str]:
+    normal = unicodedata.normalize("NFKC", (text or "")[:TEXT])
+    return normal.casefold().translate(_LETTERS).split()
+
+
+def _word(text: str) -> str:
+    return "" if len(text) < SHORTEST or text in STOP_WORDS else text[:LABEL]
 
 
 def _kept(found: Iterable[list[str]], at_least: int, most_words: int) -> set[str]:

@@ -109,6 +109,12 @@ class Diverse(Model):
         adopted._vectors = _unit(own) if own is not None else self._known(len(wider.titles))
         return adopted
 
+    def effects(
+        self, context: Context, candidates: Indices | None = None, latest: int = 5
+    ) -> tuple[Indices, Floats]:
+        """Those of the inner model: re-dealt scores would say where a title stands, not why."""
+        return self.model.effects(context, candidates, latest)
+
     def vectors(self) -> Floats:
         """Of all titles [V, d], each of length 1, or 0 where it has none."""
         self._require_fitted()
@@ -184,7 +190,11 @@ def _best(scores: Floats, length: int) -> NDArray[np.int64]:
     """The titles of the `length` largest scores [B, S], best first, equals by index."""
     size, rising = scores.shape[1], np.negative(scores)
     if length < size:
-        some = np.sort(np.argpartition(rising, length - 1, axis=1)[:, :length], axis=1)
+        bar = np.partition(rising, length - 1, axis=1)[:, length - 1, None]
+        above, equal = rising < bar, rising == bar
+        room = length - above.sum(axis=1, keepdims=True)
+        first = above | (equal & (np.cumsum(equal, axis=1) <= room))
+        some = np.nonzero(first)[1].reshape(len(scores), length)
     else:
         some = np.tile(np.arange(size), (len(scores), 1))
     falling = np.argsort(np.take_along_axis(rising, some, axis=1), axis=1, kind="stable")

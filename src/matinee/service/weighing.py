@@ -17,6 +17,7 @@ from matinee.lake.records import Decision, micros
 from matinee.models import Vocabulary
 from matinee.policies import Policy
 from matinee.service.chances import Floats, Shown, chances, own_chances
+from matinee.service.content import Contents
 from matinee.service.folder import Service
 from matinee.service.logged import Logged, eligible_sets, logged, single_choices
 from matinee.service.outcomes import GRACE
@@ -64,17 +65,22 @@ def weigh(
     """Weigh the decisions made on a surface after `since` for each of `versions`.
 
     Only those that the version `by` made, or any version of the registry where it is `None`.
-    Nothing is drawn that is not seeded: the same log gives the same numbers, but for how long
-    versions take. `advance` is told of each bucket of members that is done. Raises `MatineeError`
-    where the log holds what cannot be: a reward outside the surface's range, a propensity of 0.
+    Titles that were imported after a version learned are known to it by their content, as they are
+    where it serves. Nothing is drawn that is not seeded: the same log gives the same numbers, but
+    for how long versions take. `advance` is told of each bucket of members that is done. Raises
+    `MatineeError` where the log holds what cannot be: a reward outside the surface's range, a
+    propensity of 0.
     """
     known = [version.id for version in service.registry.versions(surface)]
     deciders = [name for name in known if by in {None, name}]
+    where, contents = service.surfaces[surface], Contents(service.lake)
     loaded = {name: service.registry.load(name) for name in dict.fromkeys([*versions, *deciders])}
-    where = service.surfaces[surface]
     log = _Log(where, service, {name: loaded[name][1] for name in deciders})
     numbers = Numbers(single_choices(service.lake, surface, since, deciders), log.sets)
-    asked = [_Asked(name, Counterfactual(*loaded[name]), log.sets, numbers) for name in versions]
+    asked = [
+        _Asked(name, Counterfactual(contents.informed(model, where), policy), log.sets, numbers)
+        for name, (model, policy) in ((name, loaded[name]) for name in versions)
+    ]
     unwritten, unlike, foreign = list[int](), 0, 0
     minutes = service.settings.surfaces.titles.min_minutes
     for part in logged(service.lake, surface, since, minutes, advance):
