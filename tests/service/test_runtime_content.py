@@ -6,36 +6,16 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from adopting import Adopting
 
 from matinee.lake.records import Title
-from matinee.models import MODELS, Content, Context, Histories, Popularity, Vocabulary
+from matinee.models import MODELS, Context, Histories, Vocabulary
 from matinee.policies import EpsilonGreedy
 from matinee.service import scoring, training
 from matinee.service.content import Contents, content_of
 from matinee.service.folder import Service
 from matinee.service.runtime import Runtime
 from matinee.surfaces import Request
-
-
-class Adopting(Popularity):
-    """Popularity, which likes a title that came later better than all others."""
-
-    name = "adopting_of_a_test"
-
-    def adopt(self, content: Content):
-        later = [title for title in content.titles.ids if title not in set(self.titles.ids)]
-        other = type(self)(**self.settings())
-        other.titles = Vocabulary([*self.titles.ids, *later])
-        other.told = content
-        other.__dict__ |= {k: v for k, v in self.__dict__.items() if k != "titles"}
-        other.before = len(self.titles)
-        return other
-
-    def _scores(self, context, candidates):
-        before = getattr(self, "before", len(self.titles))
-        candidates = np.arange(len(self.titles)) if candidates is None else candidates
-        old = np.where(candidates < before, candidates, -1).astype(np.int32)
-        return np.where(candidates >= before, 1e6, super()._scores(context, old))
 
 
 @pytest.fixture

@@ -5,12 +5,13 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from adopting import Adopting
 from service_rows import VISITED
 
 from matinee.lake.records import Eligible, Title
 from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
-from matinee.models import MODELS, Popularity, Vocabulary
+from matinee.models import MODELS
 from matinee.policies import EpsilonGreedy
 from matinee.service.folder import Service
 from matinee.service.outcomes import close_windows
@@ -21,35 +22,15 @@ from matinee.surfaces import Request
 MEMBERS = 20
 
 
-class Greeting(Popularity):
-    """Popularity, which likes a title that came later better than all others."""
-
-    name = "greeting_of_a_test"
-
-    def adopt(self, content):
-        later = [title for title in content.titles.ids if title not in set(self.titles.ids)]
-        other = type(self)(**self.settings())
-        other.__dict__ |= self.__dict__
-        other.learned = len(self.titles)
-        other.titles = Vocabulary([*self.titles.ids, *later])
-        return other
-
-    def _scores(self, context, candidates):
-        learned = getattr(self, "learned", len(self.titles))
-        candidates = np.arange(len(self.titles)) if candidates is None else candidates
-        old = np.where(candidates < learned, candidates, -1).astype(np.int32)
-        return np.where(candidates >= learned, 1e6, super()._scores(context, old))
-
-
 @pytest.fixture
 def service(made, tmp_path, monkeypatch):
     """titles@3 was served with a title that it had not learned of; titles@4 is its twin."""
-    monkeypatch.setitem(MODELS, Greeting.name, Greeting)
+    monkeypatch.setitem(MODELS, Adopting.name, Adopting)
     folder = shutil.copytree(made, tmp_path / "shows")
     (folder / "matinee.toml").write_text('[surfaces.titles]\nwindow = "1h"\n')
     with Service.open(folder) as opened:
         plain, _ = opened.registry.load("titles@1")
-        model = Greeting(**plain.settings())
+        model = Adopting(**plain.settings())
         model.__dict__ |= plain.__dict__
         known = {"data_as_of": VISITED - timedelta(hours=1), "settings": {}, "metrics": {}}
         for _ in ("titles@3", "titles@4"):

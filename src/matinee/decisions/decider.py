@@ -48,7 +48,6 @@ class _Prepared:
     removed: list[int]
     masks: list[Masked]
     context: dict[str, Any]
-    context_hash: str
 
 
 class Decider(Generic[SurfaceT]):
@@ -105,10 +104,9 @@ class Decider(Generic[SurfaceT]):
         slots = request.slots or self.surface.slots
         slate = self.policy.draw(prepared.preference, slots, generator(seed))
         actions = [candidates.ids[position] for position in slate.actions.tolist()]
-        context, digest = prepared.context, prepared.context_hash
+        context = prepared.context
         if row:
             context = {**context, "row": row.told(actions)}
-            digest = context_hash(context)
         return Decision(
             decision_id=identity,
             request_id=request.request_id,
@@ -126,15 +124,15 @@ class Decider(Generic[SurfaceT]):
             seed=seed,
             row=slot,
             context=context,
-            context_hash=digest,
+            context_hash=context_hash(context),
             masks=prepared.masks,
         )
 
     def reasons(self, request: Request) -> Reasons:
         """Which of the member's latest watches raised what may be chosen for them now.
 
-        Of the `LATEST` latest events those that are watches are left out, one at a time, and the
-        model is asked again (`Model.effects`): nothing is drawn, and nothing is approximated.
+        The `LATEST` latest watches are left out, one at a time, and the model is asked again
+        (`Model.effects`): nothing is drawn, and nothing is approximated.
 
         >>> from datetime import UTC, datetime
         >>> from matinee.lake.records import Title
@@ -249,17 +247,15 @@ class Decider(Generic[SurfaceT]):
                     f"the mask {mask.name} looks back {mask.memory}; give {self.surface.name} a "
                     "memory of as much"
                 )
-        allowed, lines = _apply(masks, situation, candidates)
+        allowed, lines = apply_masks(masks, situation, candidates)
         preference = self._prefer(request, history, candidates, row, np.flatnonzero(allowed))
-        context = _context(request, history)
         return _Prepared(
             preference,
             preference.segment.tolist(),
             preference.logits.tolist(),
             np.flatnonzero(~allowed).tolist(),
             [*candidates.masked, *lines] or ([] if allowed.any() else [NOTHING]),
-            context,
-            context_hash(context),
+            _context(request, history),
         )
 
     def _prefer(
@@ -314,7 +310,7 @@ def _text(features: dict[str, Any]) -> bytes:
     return msgspec.json.encode(features, order="deterministic") if features else b""
 
 
-def _apply(
+def apply_masks(
     masks: Sequence[Mask], situation: Situation, candidates: Candidates
 ) -> tuple[NDArray[np.bool_], list[Masked]]:
     """What all masks allow [A], and a line for each that took something away from the rest."""

@@ -13,14 +13,14 @@ from matinee.models.data import Indices
 from matinee.surfaces.history import Met
 
 LATEST = 5
-"""How many of a member's latest events are left out, one at a time."""
+"""How many of a member's latest watches are left out, one at a time."""
 BEST = 10
 """How many of the best titles decide which watch raised them most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reasons:
-    """By how much the watches among a member's latest events raised what is best for them now.
+    """By how much a member's latest watches raised what is best for them now.
 
     watched : E titles, the latest first. titles : S that may be chosen, the best first. raised :
     float [E, S], the score less the score without that watch; 0 where it is not higher.

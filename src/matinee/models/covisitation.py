@@ -154,20 +154,19 @@ Pairs = tuple[csr_array, NDArray[np.float64]]
 def _pairs(shard: HistoryShard, plan: _Plan) -> Pairs:
     """c [V, V] and n [V] of one shard."""
     histories = shard.load().watched()
-    members = histories.members()
     total = csr_array((plan.size, plan.size))
-    for lag in range(1, min(plan.window, len(members) - 1) + 1):
-        total = total + _apart(histories, members, lag, plan)
+    for lag in range(1, min(plan.window, len(histories.titles) - 1) + 1):
+        total = total + _apart(histories, lag, plan)
     return total, histories.matrix(plan.size).sum(axis=0, dtype=np.float64)
 
 
-def _apart(histories: Histories, members: NDArray[np.int64], lag: int, plan: _Plan) -> csr_array:
+def _apart(histories: Histories, lag: int, plan: _Plan) -> csr_array:
     """The part of c [V, V] that comes from events `lag` places apart."""
     titles, times, weights = histories.titles, histories.times, histories.weights.astype(float)
-    pair = (members[lag:] == members[:-lag]) & (titles[lag:] != titles[:-lag])
-    gaps = np.maximum(times[lag:] - times[:-lag], 0)[pair]
-    values = (weights[lag:] * weights[:-lag])[pair] * np.exp2(-gaps / plan.gap)
-    cells = (titles[:-lag][pair], titles[lag:][pair])
+    before, after = histories.pairs(lag)
+    gaps = np.maximum(times[after] - times[before], 0)
+    values = weights[after] * weights[before] * np.exp2(-gaps / plan.gap)
+    cells = (titles[before], titles[after])
     return coo_array((values, cells), shape=(plan.size, plan.size)).tocsr()
 
 

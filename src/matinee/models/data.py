@@ -21,6 +21,11 @@ B = TypeVar("B")
 S = TypeVar("S")
 
 
+def _picked(values: tuple[S, ...], places: NDArray[np.int64]) -> tuple[S, ...]:
+    """The values at these places; nothing where there are none at all."""
+    return tuple(values[place] for place in places.tolist()) if values else ()
+
+
 class Vocabulary:
     """Title ids in a fixed order; index -1 is a title that is not in it.
 
@@ -140,15 +145,7 @@ class Histories:
         """The histories of members `start` to `stop`, sharing memory with these."""
         offsets = self.offsets[start : stop + 1]
         events = slice(offsets[0], offsets[-1])
-        return type(self)(
-            offsets - offsets[0],
-            self.titles[events],
-            self.times[events],
-            self.weights[events],
-            self.countries[start:stop],
-            self.signals[events],
-            self.devices[events],
-        )
+        return self._of_events(events, offsets - offsets[0], self.countries[start:stop])
 
     def take(self, members: NDArray[np.int64]) -> Self:
         """The histories of these members, in their order.
@@ -159,34 +156,49 @@ class Histories:
         counts = np.diff(self.offsets)[members]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         events = np.repeat(self.offsets[members] - offsets[:-1], counts) + np.arange(offsets[-1])
-        return type(self)(
-            offsets,
-            self.titles[events],
-            self.times[events],
-            self.weights[events],
-            tuple(self.countries[member] for member in members.tolist()),
-            self.signals[events] if len(self.signals) else self.signals,
-            self.devices[events] if len(self.devices) else self.devices,
-        )
+        return self._of_events(events, offsets, _picked(self.countries, members))
 
     def where(self, keep: NDArray[np.bool_]) -> Self:
         """The same members with only the events [N] to keep."""
         if keep.all():
             return self
         offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets].astype(np.int64)
+        return self._of_events(keep, offsets, self.countries)
+
+    def _of_events(
+        self,
+        events: slice | NDArray[np.int64] | NDArray[np.bool_],
+        offsets: NDArray[np.int64],
+        countries: tuple[str | None, ...],
+    ) -> Self:
+        """Histories of some of these events, for members with these offsets into them."""
         return type(self)(
             offsets,
-            self.titles[keep],
-            self.times[keep],
-            self.weights[keep],
-            self.countries,
-            self.signals[keep] if len(self.signals) else self.signals,
-            self.devices[keep] if len(self.devices) else self.devices,
+            self.titles[events],
+            self.times[events],
+            self.weights[events],
+            countries,
+            self.signals[events] if len(self.signals) else self.signals,
+            self.devices[events] if len(self.devices) else self.devices,
         )
 
     def watched(self) -> Self:
         """The same members with the watches of known titles alone."""
         return self.where((self.titles >= 0) & (self.weights > 0))
+
+    def pairs(self, lag: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Events [N] of a member and those of the same one `lag` places later, of another title.
+
+        >>> first, second = Histories.of([[5, 6, 5], [7]]).pairs(1)
+        >>> first.tolist(), second.tolist()
+        ([0, 1], [1, 2])
+        """
+        members, titles = self.members(), self.titles
+        if lag >= len(titles):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        alike = (members[lag:] == members[:-lag]) & (titles[lag:] != titles[:-lag])
+        first = np.flatnonzero(alike)
+        return first, first + lag
 
     def lacking(self, events: Indices) -> Self:
         """The history of a single member, once for each of `events` and without it.
@@ -245,6 +257,15 @@ class Context:
             self.features[start:stop],
         )
 
+    def take(self, places: NDArray[np.int64]) -> Self:
+        """The questions at these places, in their order."""
+        return type(self)(
+            self.histories.take(places),
+            self.at[places],
+            _picked(self.devices, places),
+            _picked(self.features, places),
+        )
+
     def without(self, events: Indices) -> Self:
         """The same question of a single member, once for each of `events` as if it had not been."""
         times = len(events)
@@ -281,17 +302,8 @@ class Holdout:
         if len(self.members) <= most:
             return self
         chosen = np.linspace(0, len(self.members) - 1, most).astype(np.int64)
-        picked = chosen.tolist()
-        asked = self.context
         return type(self)(
-            tuple(self.members[place] for place in picked),
-            Context(
-                asked.histories.take(chosen),
-                asked.at[chosen],
-                tuple(asked.devices[place] for place in picked) if asked.devices else (),
-                tuple(asked.features[place] for place in picked) if asked.features else (),
-            ),
-            self.targets.take(chosen),
+            _picked(self.members, chosen), self.context.take(chosen), self.targets.take(chosen)
         )
 
 

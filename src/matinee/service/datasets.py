@@ -200,11 +200,14 @@ def interactions(lake: Lake, as_of: datetime, min_minutes: float) -> pl.DataFram
     """Who met and watched what, for the evaluation protocols: member_id, title_id, ts, seq,
     country, weight, signals, device.
     """
-    events, members = lake.tables["events"].buckets(as_of), lake.tables["members"].buckets(as_of)
+    return pl.concat([one.frame() for one in histories_of(lake, as_of, min_minutes)])
+
+
+def histories_of(lake: Lake, as_of: datetime, min_minutes: float) -> list[HistoriesOfBucket]:
+    """The histories of all members as known at `as_of`, by bucket, in no vocabulary."""
+    events, members = (lake.tables[name].buckets(as_of) for name in ("events", "members"))
     runtimes = lake.current("titles", as_of=as_of).select(RUNTIMES)
-    return pl.concat(
-        [
-            HistoriesOfBucket(one, other, runtimes, min_minutes).frame()
-            for one, other in zip(events, members, strict=True)
-        ]
-    )
+    return [
+        HistoriesOfBucket(one, other, runtimes, min_minutes)
+        for one, other in zip(events, members, strict=True)
+    ]

@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
+from matinee.decisions.decider import apply_masks
 from matinee.decisions.sequences import sequences
 from matinee.engine import Executor, Serial
 from matinee.errors import MatineeError
@@ -26,7 +27,7 @@ from matinee.models import Context
 from matinee.registry import parse_version
 from matinee.service.choices import Choices
 from matinee.service.content import Contents
-from matinee.service.datasets import RUNTIMES, HistoriesOfBucket
+from matinee.service.datasets import HistoriesOfBucket, histories_of
 from matinee.service.folder import Service
 from matinee.service.training import as_of_past
 from matinee.store.flush import flush_file, flush_folder
@@ -85,7 +86,8 @@ def score(
         raise MatineeError(f"--top {top} asks for nothing", next_step="give a number from 1")
     scorer = _Scorer(service, chosen, at, top)
     with _beside(to) as scratch:
-        parts = [_Part(bucket, scratch) for bucket in _buckets(service, at)]
+        buckets = histories_of(service.lake, at, service.settings.surfaces.titles.min_minutes)
+        parts = [_Part(bucket, scratch) for bucket in buckets]
         runs, members = [], 0
         for files, count in (executor or Serial()).map(_score_bucket, parts, scorer):
             runs.append(files)
@@ -123,14 +125,6 @@ def _version(service: Service, surface: str, version: str | None) -> str:
         step = f"matinee score {surface} {known[-1].id}" if known else f"matinee train {surface}"
         raise MatineeError(f"{surface} has no champion yet", next_step=step)
     return champion.id
-
-
-def _buckets(service: Service, at: datetime) -> list[HistoriesOfBucket]:
-    tables = service.lake.tables
-    runtimes = service.lake.current("titles", as_of=at).select(RUNTIMES)
-    minutes = service.settings.surfaces.titles.min_minutes
-    pairs = zip(tables["events"].buckets(at), tables["members"].buckets(at), strict=True)
-    return [HistoriesOfBucket(events, members, runtimes, minutes) for events, members in pairs]
 
 
 @contextmanager
@@ -229,9 +223,7 @@ class _Scorer:
         )
 
     def _allowed(self, situation: Situation, candidates: Candidates) -> NDArray[np.bool_]:
-        allowed = np.ones(len(candidates), bool)
-        for mask in self.surface.masks(situation):
-            allowed &= mask.allowed(situation, candidates)
+        allowed, _ = apply_masks(self.surface.masks(situation), situation, candidates)
         return allowed
 
 

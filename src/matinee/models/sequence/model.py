@@ -24,6 +24,7 @@ from matinee.models.data import (
     Indices,
     Vocabulary,
 )
+from matinee.models.popularity import DAY
 from matinee.models.run import Run
 from matinee.models.sequence import cold, start
 from matinee.models.sequence.config import Config
@@ -32,8 +33,6 @@ from matinee.models.sequence.serving import Encoder
 from matinee.models.sequence.validation import ndcg
 from matinee.models.sequence.windows import SECOND, Events
 
-DAY = 86_400
-"""Seconds."""
 OLDEST = 20.0
 """Half-lives after which a target is as old as it gets: it still counts for a millionth."""
 VALIDATED = 2_000
@@ -131,7 +130,7 @@ class Sequence(Model):
         """The events, each of less weight as a target the older it is."""
         if not self.config.half_life:
             return events
-        ages = np.maximum(as_of / SECOND - events.times, 0) / (self.config.half_life * DAY)
+        ages = np.maximum(as_of - events.times * SECOND, 0) / (self.config.half_life * DAY)
         weights = events.weights * np.exp2(-np.minimum(ages, OLDEST))
         return replace(events, weights=weights.astype(np.float32))
 

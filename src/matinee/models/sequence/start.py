@@ -144,12 +144,12 @@ def _decompose(
 
 def _follows(shard: HistoryShard, size: int) -> Follows:
     histories = shard.load().watched()
-    members, titles = histories.members(), histories.titles
+    titles = histories.titles
     total = csr_array((size, size), dtype=np.int64)
-    for lag in range(1, min(LAGS, len(members) - 1) + 1):
-        pair = (members[lag:] == members[:-lag]) & (titles[lag:] != titles[:-lag])
-        cells = (titles[:-lag][pair], titles[lag:][pair])
-        values = np.full(int(pair.sum()), UNIT // lag, np.int64)
+    for lag in range(1, LAGS + 1):
+        before, after = histories.pairs(lag)
+        cells = (titles[before], titles[after])
+        values = np.full(len(before), UNIT // lag, np.int64)
         total = total + coo_array((values, cells), shape=(size, size)).tocsr()
     return Follows(total, np.bincount(titles, minlength=size).astype(np.int64))
 
