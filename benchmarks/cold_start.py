@@ -42,7 +42,7 @@ from scipy import stats
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import svds
 
-from benchmarks.ranking import interactions
+from benchmarks.movielens import interactions
 from matinee.evaluation import five_core
 from matinee.evaluation.ranking import ranked
 from matinee.features.content import about

@@ -21,7 +21,7 @@ import numpy as np
 import rich
 from rich.table import Table
 
-from benchmarks.ranking import interactions
+from benchmarks.movielens import interactions
 from matinee.evaluation import five_core, leave_one_out
 from matinee.evaluation.diversity import diversity
 from matinee.evaluation.ranking import member_metrics, ranked, self_information

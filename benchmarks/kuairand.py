@@ -64,10 +64,19 @@ LOG_BEGINS = datetime(2022, 4, 7, 16, tzinfo=UTC)
 VALIDATED = timedelta(days=2)
 TARGETS = {"long views": "long", "watch ratio": "ratio"}
 BIT = {name: 1 << number for number, name in enumerate(SIGNALS)}
-SETTINGS = {"window": 50, "epochs": 4, "smoothing": 0.5, "half_life": 7.0}
+SETTINGS = {
+    "window": 50,
+    "epochs": 4,
+    "batch": 32,
+    "learning_rate": 2e-3,
+    "negatives": 512,
+    "half_life": 7.0,
+}
 """A week is half a life, since what is popular drifts within the log."""
 GRID: tuple[dict[str, Any], ...] = (
     {},
+    {"learning_rate": 4e-3},
+    {"batch": 8},
     {"smoothing": 0.0},
     {"smoothing": 1.0},
     {"window": 100},

@@ -1,6 +1,6 @@
 """Ranking on MovieLens-1M, leave-one-out, beside a brute force and beside RecTools.
 
-    MATINEE_DATA=... python benchmarks/ranking.py [--tune] [--peer-python PYTHON]
+    MATINEE_DATA=... python -m benchmarks.ranking [--tune] [--peer-python PYTHON]
 
 5-core, full catalogue, seen titles masked, no sampled negatives. Prints the table of every model
 with intervals and timings; then each metric of EASE and popularity beside a brute force that is
@@ -31,6 +31,7 @@ import polars as pl
 import rich
 from rich.table import Table
 
+from benchmarks.movielens import interactions
 from matinee.evaluation import Report, Split, evaluate, five_core, leave_one_out
 from matinee.models import EASE, CoVisitation, Popularity
 
@@ -39,16 +40,6 @@ EASE_GRID = (50.0, 100.0, 200.0, 300.0, 500.0, 1000.0)
 COVISITATION_GRID = {"window": (3, 5, 10), "half_life": (2.0, 3.0, 5.0), "alpha": (0.0, 0.25, 0.5)}
 
 Metrics = dict[str, float]
-
-
-def interactions(folder: Path) -> pl.DataFrame:
-    ratings = pl.read_parquet(folder / "ml-1m" / "ratings.parquet").with_row_index("seq")
-    return ratings.select(
-        pl.col("user_id").cast(pl.String).alias("member_id"),
-        pl.col("movie_id").cast(pl.String).alias("title_id"),
-        (pl.col("timestamp") * 1_000_000).alias("ts"),
-        "seq",
-    )
 
 
 def tune(split: Split) -> None:

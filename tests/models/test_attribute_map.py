@@ -15,7 +15,7 @@ from matinee.features.content import about
 from matinee.lake.importers.movielens import MovieLens
 from matinee.models import Content, Vocabulary
 from matinee.models import attribute_map as module
-from matinee.models.attribute_map import GRID, AttributeMap, shrunk
+from matinee.models.attribute_map import GRID, AttributeMap
 
 
 def content(seed: int = 0, titles: int = 60, features: int = 12) -> Content:
@@ -226,15 +226,6 @@ def test_bad_input_says_what_to_give(vectors, weights, l2, said: str) -> None:
     one = content()
     with pytest.raises(ValueError, match=said):
         AttributeMap.fit(one, one.titles, vectors, weights, l2)
-
-
-def test_shrinking_moves_rare_titles_and_hardly_popular_ones() -> None:
-    learned, predicted = np.ones((3, 2), np.float32), np.zeros((3, 2), np.float32)
-    mixed = shrunk(learned, predicted, np.array([0, 10, 990]), 10.0)
-    assert mixed[:, 0] == pytest.approx([0, 0.5, 0.99])
-    assert mixed.dtype == np.float32
-    with pytest.raises(ValueError, match="positive"):
-        shrunk(learned, predicted, np.zeros(3), 0.0)
 
 
 @pytest.mark.data

@@ -136,27 +136,6 @@ class AttributeMap:
         return cls(features, matrix, mean, float(l2), float(spread))
 
 
-def shrunk(
-    vectors: NDArray[np.float32],
-    predicted: NDArray[np.float32],
-    counts: NDArray[np.int64],
-    k: float,
-) -> NDArray[np.float32]:
-    """Learned `vectors` [V, D], drawn to the `predicted` the more the fewer watched a title.
-
-    (n v + k p) / (n + k) with n of `counts` [V] members: as if k more had spoken for the content.
-
-    >>> learned, predicted = np.ones((2, 1), np.float32), np.zeros((2, 1), np.float32)
-    >>> shrunk(learned, predicted, np.array([0, 30]), k=10.0)
-    array([[0.  ],
-           [0.75]], dtype=float32)
-    """
-    if not 0 < k < float("inf"):
-        raise ValueError(f"k is {k}; give a positive number of members, for example 10")
-    trust = np.asarray(counts / (counts + k), np.float32)[:, None]
-    return trust * vectors + (1 - trust) * predicted
-
-
 def _check(titles: Vocabulary, vectors: Floats, weights: Floats, l2: float | None) -> None:
     size = len(titles)
     if vectors.ndim != 2 or len(vectors) != size or weights.shape != (size,):

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from matinee.lake.importers import Mapping
 from matinee.models.sequence import Config
+from matinee.models.sequence.config import RANGES
 from matinee.service.duration import Duration
 
 PLAN = Config()
@@ -159,62 +160,65 @@ class DiverseSettings(Section, frozen=True):
     ] = 100
 
 
+def _planned(name: str, description: str) -> Meta:
+    """What a number of the plan may be."""
+    least, most = RANGES[name]
+    return Meta(ge=least, le=most, description=description)
+
+
 class SequenceSettings(Section, frozen=True):
     """The model "sequence": a transformer over histories."""
 
-    width: Annotated[
-        int, Meta(ge=4, le=4_096, description="Width of a token: 64 trains on a laptop.")
-    ] = PLAN.width
-    blocks: Annotated[
-        int, Meta(ge=1, le=64, description="Blocks of attention and feed-forward.")
-    ] = PLAN.blocks
-    heads: Annotated[
-        int, Meta(ge=1, le=64, description="Heads of attention; they divide the width.")
-    ] = PLAN.heads
+    width: Annotated[int, _planned("width", "Width of a token: 64 trains on a laptop.")] = (
+        PLAN.width
+    )
+    blocks: Annotated[int, _planned("blocks", "Blocks of attention and feed-forward.")] = (
+        PLAN.blocks
+    )
+    heads: Annotated[int, _planned("heads", "Heads of attention; they divide the width.")] = (
+        PLAN.heads
+    )
     window: Annotated[
-        int, Meta(ge=4, le=100_000, description="Events of a history that are looked at, at most.")
+        int, _planned("window", "Events of a history that are looked at, at most.")
     ] = PLAN.window
     query_time: Annotated[
         bool, Meta(description="Use the time of the request: how long ago the last event was.")
     ] = PLAN.query_time
-    dropout: Annotated[
-        float, Meta(ge=0, le=0.9, description="Share of activations dropped in training.")
-    ] = PLAN.dropout
+    dropout: Annotated[float, _planned("dropout", "Share of activations dropped in training.")] = (
+        PLAN.dropout
+    )
     negatives: Annotated[
-        int,
-        Meta(ge=1, le=1_000_000, description="Titles that each target is held against in a step."),
+        int, _planned("negatives", "Titles that each target is held against in a step.")
     ] = PLAN.negatives
     smoothing: Annotated[
-        float, Meta(ge=0, le=1, description="How negatives are drawn: 0 alike, 1 by popularity.")
+        float, _planned("smoothing", "How negatives are drawn: 0 alike, 1 by popularity.")
     ] = PLAN.smoothing
     batch: Annotated[
         int,
-        Meta(ge=1, le=100_000, description="Members in a step, were all as long as the window."),
+        _planned(
+            "batch",
+            "Members in a step, were all as long as the window: small ones learn the most from a "
+            "pass, large ones fill a GPU.",
+        ),
     ] = PLAN.batch
-    epochs: Annotated[int, Meta(ge=1, le=100_000, description="Passes over the members.")] = (
-        PLAN.epochs
-    )
+    epochs: Annotated[int, _planned("epochs", "Passes over the members.")] = PLAN.epochs
     patience: Annotated[
-        int, Meta(ge=1, le=100_000, description="Validations without a gain before training stops.")
+        int, _planned("patience", "Validations without a gain before training stops.")
     ] = PLAN.patience
     learning_rate: Annotated[
-        float, Meta(ge=1e-7, le=1, description="Its greatest; it rises, then falls on a cosine.")
+        float, _planned("learning_rate", "Its greatest; it rises, then falls on a cosine.")
     ] = PLAN.learning_rate
     half_life: Annotated[
         float,
-        Meta(
-            ge=0,
-            le=1e6,
-            description="Days after which an event counts for half as a target. 0: no ageing.",
+        _planned(
+            "half_life", "Days after which an event counts for half as a target. 0: no ageing."
         ),
     ] = PLAN.half_life
     precision: Annotated[
         Literal["float32", "bfloat16"],
         Meta(description="Of products in training: bfloat16 for a GPU."),
     ] = PLAN.precision
-    seed: Annotated[int, Meta(ge=0, le=2_147_483_647, description="Of all chance in training.")] = (
-        PLAN.seed
-    )
+    seed: Annotated[int, _planned("seed", "Of all chance in training.")] = PLAN.seed
 
 
 class TrainSettings(Section, frozen=True):

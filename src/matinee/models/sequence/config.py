@@ -36,13 +36,13 @@ class Config:
     window: int = 200
     query_time: bool = True
     dropout: float = 0.2
-    negatives: int = 512
+    negatives: int = 1024
     correction: float = 1.0
-    smoothing: float = 0.0
-    batch: int = 32
-    epochs: int = 32
+    smoothing: float = 0.5
+    batch: int = 8
+    epochs: int = 14
     patience: int = 4
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     half_life: float = 0.0
     decay: float = 0.0
     average: float = 0.998
@@ -50,7 +50,7 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least, most in _RANGES:
+        for name, (least, most) in RANGES.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, type(least) | int):
                 raise ValueError(f"{name} is {value!r}; give a number from {least} to {most}")
@@ -75,21 +75,22 @@ class Config:
 
 PRECISIONS = ("float32", "bfloat16")
 
-_RANGES: tuple[tuple[str, float, float], ...] = (
-    ("width", 4, 4096),
-    ("blocks", 1, 64),
-    ("heads", 1, 64),
-    ("window", 4, 100_000),
-    ("dropout", 0.0, 0.9),
-    ("negatives", 1, 1_000_000),
-    ("correction", 0.0, 1.0),
-    ("smoothing", 0.0, 1.0),
-    ("batch", 1, 100_000),
-    ("epochs", 1, 100_000),
-    ("patience", 1, 100_000),
-    ("learning_rate", 1e-7, 1.0),
-    ("half_life", 0.0, 1e6),
-    ("decay", 0.0, 1.0),
-    ("average", 0.0, 0.99999),
-    ("seed", 0, 2**31 - 1),
-)
+RANGES: dict[str, tuple[float, float]] = {
+    "width": (4, 4096),
+    "blocks": (1, 64),
+    "heads": (1, 64),
+    "window": (4, 100_000),
+    "dropout": (0.0, 0.9),
+    "negatives": (1, 1_000_000),
+    "correction": (0.0, 1.0),
+    "smoothing": (0.0, 1.0),
+    "batch": (1, 100_000),
+    "epochs": (1, 100_000),
+    "patience": (1, 100_000),
+    "learning_rate": (1e-7, 1.0),
+    "half_life": (0.0, 1e6),
+    "decay": (0.0, 1.0),
+    "average": (0.0, 0.99999),
+    "seed": (0, 2**31 - 1),
+}
+"""The least and the most that each number may be."""

@@ -41,7 +41,7 @@ WARM_UP = 200
 """Steps of the warm-up, or a tenth of all where that is less."""
 FLOOR = 0.02
 """The learning rate at the end, as a share of its greatest."""
-LOOKS = 12
+LOOKS = 6
 """How many times a whole fit is validated."""
 LISTENING = 2.0
 """Seconds between two reports of progress."""
