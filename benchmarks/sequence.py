@@ -335,7 +335,8 @@ def time_split(seeds: list[int]) -> bool:
 
 # Serving
 
-TITLES, EVENTS, REQUESTS = 3_416, 200, 2_000
+TITLES, EVENTS, REQUESTS = 3_416, 200, 600
+"""Members: so many that both pasts of each are kept, see KEPT of the encoder."""
 DAY = 86_400_000_000
 
 
