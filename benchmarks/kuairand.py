@@ -70,6 +70,7 @@ SETTINGS = {
     "batch": 32,
     "learning_rate": 2e-3,
     "negatives": 512,
+    "smoothing": 0.5,
     "half_life": 7.0,
 }
 """A week is half a life, since what is popular drifts within the log."""

@@ -8,7 +8,8 @@ the size of the hash. The 216 rows of members 7, 8 and 9 stand exactly so in the
 member 1, while whose 53 titles the hash still grew, all but neighbours in one bucket do.
 
 So the order among equal times is the same for all members, and a model can learn it: an artefact
-that every published figure has in it. `in_file_order=False` takes the rows as the copy has them.
+in every figure that was got from that file by a stable sort. `in_file_order=False` takes the rows
+as the copy has them.
 """
 
 from functools import reduce

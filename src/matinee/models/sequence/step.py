@@ -50,6 +50,15 @@ class State(NamedTuple):
     steps: Array
 
 
+class Proposal(NamedTuple):
+    """What negatives are drawn from: the running sum of q [V], None where all titles are alike, and
+    the share of log(K q) [V] that logits are lowered by.
+    """
+
+    below: NDArray[np.float64] | None
+    log_q: NDArray[np.float32]
+
+
 class Chance(NamedTuple):
     """What a step needs of chance: the negatives [K], log(K q) of each, and where each use of the
     pool begins.
@@ -87,26 +96,26 @@ def pool(config: Config, plan: Plan, rng: np.random.Generator) -> Array:
     return jnp.asarray(factors / np.float32(1 - config.dropout))
 
 
+def proposal(config: Config, counts: NDArray[np.int64]) -> Proposal:
+    """q(j) ~ n(j)^smoothing, of watches of titles [V]."""
+    share = (counts + 1.0) ** config.smoothing
+    share /= share.sum()
+    log_q = config.correction * np.log(share * config.negatives)
+    return Proposal(np.cumsum(share) if config.smoothing else None, log_q.astype(np.float32))
+
+
 def chance(
-    config: Config, plan: Plan, counts: NDArray[np.int64], size: int, rng: np.random.Generator
+    config: Config, plan: Plan, drawn: Proposal, size: int, rng: np.random.Generator
 ) -> Chance:
-    """Negatives from q(j) ~ n(j)^smoothing, alike by default, and places in a pool of `size`."""
-    titles, number = len(counts), config.negatives
-    if config.smoothing:
-        share = (counts + 1.0) ** config.smoothing
-        share /= share.sum()
-        negatives = np.searchsorted(np.cumsum(share), rng.random(number)).clip(max=titles - 1)
-        log_q = np.log(share[negatives] * number)
-    else:
+    """Negatives from a proposal, and places in a pool of `size`."""
+    titles, number = len(drawn.log_q), config.negatives
+    if drawn.below is None:
         negatives = rng.integers(0, titles, number)
-        log_q = np.full(number, np.log(number / titles))
+    else:
+        negatives = np.searchsorted(drawn.below, rng.random(number)).clip(max=titles - 1)
     uses = 1 + 3 * config.blocks
     offsets = rng.integers(0, size - plan.tokens * 2 * config.width, uses)
-    return Chance(
-        negatives.astype(np.int32),
-        (config.correction * log_q).astype(np.float32),
-        offsets.astype(np.int32),
-    )
+    return Chance(negatives.astype(np.int32), drawn.log_q[negatives], offsets.astype(np.int32))
 
 
 def mesh() -> Mesh:

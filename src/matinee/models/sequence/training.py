@@ -25,6 +25,7 @@ from matinee.models.sequence.config import Config
 from matinee.models.sequence.encoder import Array, Params
 from matinee.models.sequence.step import (
     Chance,
+    Proposal,
     State,
     begin,
     chance,
@@ -32,6 +33,7 @@ from matinee.models.sequence.step import (
     mesh,
     placed,
     pool,
+    proposal,
     shape_of,
     step,
 )
@@ -103,6 +105,11 @@ class _Loop:
         return Plan(self.config.window, self.config.batch, len(jax.devices()))
 
     @cached_property
+    def drawn(self) -> Proposal:
+        """What negatives are drawn from."""
+        return proposal(self.config, self.task.counts)
+
+    @cached_property
     def steps(self) -> int:
         """Steps in an epoch."""
         return self.plan.steps(self.task.events.lengths - 1)
@@ -148,7 +155,7 @@ class _Loop:
         for number, batch in enumerate(order):
             if number >= skip:
                 own = np.random.default_rng([config.seed, epoch, number])
-                yield batch, chance(config, self.plan, task.counts, factors.size, own), factors
+                yield batch, chance(config, self.plan, self.drawn, factors.size, own), factors
 
     def _rate(self, done: int) -> np.float32:
         """The learning rate: a warm-up, then half a cosine (Loshchilov and Hutter 2017)."""
