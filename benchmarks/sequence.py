@@ -129,11 +129,11 @@ def respond(
 ) -> Any:
     """`encoder.respond` with its gate or its SwiGLU left out."""
     heads, (after, inner, last) = bias.shape[0], drops
-    q, opening = xp.split(h @ block["qg"], 2, -1)
+    q, opening = encoder.halves(h @ block["qg"])
     q, keys, values = (encoder.split_heads(one, heads) for one in (q, *past))
     seen = encoder.merge_heads(encoder.attend(q, keys, values, bias, xp))
     x = x + after((seen * encoder.silu(opening, xp) if gate else seen) @ block["mix"])
-    up, opened = xp.split(encoder.rms(x, block["norm2"], xp) @ block["up"], 2, -1)
+    up, opened = encoder.halves(encoder.rms(x, xp) @ block["up"])
     active = encoder.silu(up, xp) * opened if glu else xp.maximum(up, 0)
     return x + last(inner(active) @ block["down"])
 
@@ -147,7 +147,7 @@ def pointwise() -> None:
 
     def attend(q: Any, k: Any, v: Any, bias: Any, xp: Any) -> Any:
         scores = (q * q.shape[-1] ** -0.5) @ xp.swapaxes(k, -1, -2) + bias
-        return encoder.rms(encoder.silu(scores, xp) @ v, np.float32(1), xp)
+        return encoder.rms(encoder.silu(scores, xp) @ v, xp)
 
     encoder.attend = attend
 
@@ -343,7 +343,7 @@ def time_split(seeds: list[int]) -> bool:
 # Serving
 
 TITLES, EVENTS, REQUESTS = 3_416, 200, 600
-"""Members: so many that both pasts of each are kept, see KEPT of the encoder."""
+"""Members: so few that the past of each is kept, see KEPT of the encoder."""
 DAY = 86_400_000_000
 
 

@@ -29,6 +29,7 @@ from matinee.models import (
     load_model,
 )
 from matinee.models.sequence import training
+from matinee.models.sequence.encoder import folded
 from matinee.models.sequence.step import hidden, untouched
 from matinee.models.sequence.windows import Batch, Events, gather, opening
 
@@ -80,12 +81,12 @@ def test_numpy_serves_what_jax_learned(fitted: Sequence) -> None:
     countries = fitted._countries.encode(country or "" for country in log.countries)
     batch = Batch(tokens, nothing, nothing.astype(np.float32), nothing - 1, countries)
     params = jax.tree.map(jnp.asarray, fitted._params)
-    wanted = hidden(params, batch, fitted.config.heads, [untouched] * 7)
+    wanted = hidden(folded(params), batch, fitted.config.heads, [untouched] * 7)
     last = wanted[everyone, events.lengths - begin - 1]
     learned = np.asarray(last @ params["out"].T + params["bias"])
     assert np.abs(served - learned).max() < 1e-4
-    best = -np.sort(-learned, axis=1)[:, :10]
-    order = np.argsort(-served, axis=1)[:, :10]
+    best = -np.sort(-learned, axis=1)[:, :50]
+    order = np.argsort(-served, axis=1)[:, :50]
     assert np.abs(np.take_along_axis(learned, order, axis=1) - best).max() < 1e-4
 
 
@@ -103,6 +104,32 @@ def test_a_member_who_watches_on_gets_what_one_seen_first_now_gets(fitted: Seque
         fresh._restore(arrays)
         expected = fresh.believe(context).mean
         assert np.allclose(fitted.believe(context).mean, expected, rtol=0, atol=1e-5)
+
+
+def test_a_past_that_was_corrected_is_not_taken_for_the_one_that_is_kept(
+    fitted: Sequence,
+) -> None:
+    """Events arrive late, go, or turn out to be others; what came before them is the same."""
+    rng = np.random.default_rng(4)
+    titles = rng.integers(0, 30, 15).tolist()
+    times = (np.arange(15) * DAY).tolist()
+    fresh = Sequence(**fitted.settings())
+    fresh.titles = TITLES
+    fresh._restore(fitted._arrays())
+    kept = Histories.of([titles], [times])
+    for place in range(1, 15):
+        late, others = titles.copy(), times.copy()
+        late.insert(place, (late[place] + 1) % 30)
+        others.insert(place, others[place] - DAY // 2)
+        changed = replace(kept, signals=np.arange(15, dtype=np.uint8) // 14 * 2)
+        gone = (titles[:place] + titles[place + 1 :], times[:place] + times[place + 1 :])
+        shorter = Histories.of(*([one] for one in gone))
+        for one in (Histories.of([late], [others]), changed, shorter):
+            fitted.believe(Context(kept, np.array([15 * DAY])))
+            context = Context(one, np.array([16 * DAY]))
+            many = Context(Histories.concatenated([one, one]), np.array([16 * DAY] * 2))
+            expected = fresh.believe(many).mean[:1]
+            assert np.allclose(fitted.believe(context).mean, expected, rtol=0, atol=1e-5)
 
 
 def test_the_time_of_the_request_counts_only_where_it_is_known(fitted: Sequence) -> None:

@@ -30,7 +30,9 @@ KNOTS = 16
 """Places at which the effect of a gap in time is learned; it is linear in between."""
 LONGEST = float(np.log1p(1e8))
 """log(1 + seconds) of the last knot: about three years."""
+AT_KNOTS = np.arange(KNOTS, dtype=np.float32)
 SIGNAL_BITS = 8
+BITS = np.arange(SIGNAL_BITS, dtype=np.uint8)
 STEEPEST = 60.0
 """The greatest attention score: exp of it, times any window, fits in float32."""
 
@@ -61,16 +63,28 @@ def embed(params: Params, tokens: Tokens, xp: Any) -> Array:
     """Tokens [B, L, D]: the title, the time to its neighbour, the signals."""
     width = params["titles"].shape[-1]
     x = params["titles"][tokens.titles] * (0.5 * width**0.5)
-    hats = xp.maximum(1 - xp.abs(tokens.gaps[..., None] - np.arange(KNOTS, dtype=np.float32)), 0)
-    bits = (tokens.signals[..., None] >> np.arange(SIGNAL_BITS, dtype=np.uint8)) & 1
+    hats = xp.maximum(1 - xp.abs(tokens.gaps[..., None] - AT_KNOTS), 0)
+    bits = (tokens.signals[..., None] >> BITS) & 1
     x = x + hats.astype(x.dtype) @ params["gaps"]
     return x + bits.astype(x.dtype) @ params["signals"]
 
 
+def folded(params: Params) -> Params:
+    """The weights with the scales of the norms within the blocks in the matrices that follow them.
+
+    So a norm is a pass less over the tokens. Everything below takes folded weights.
+    """
+    follow = {"kv": "norm1", "qg": "norm1", "up": "norm2"}
+    blocks = [
+        block | {name: block[norm][:, None] * block[name] for name, norm in follow.items()}
+        for block in params["blocks"]
+    ]
+    return {**params, "blocks": blocks}
+
+
 def remember(block: Params, h: Array, xp: Any) -> tuple[Array, Array]:
     """Keys and values [B, L, D] of normed tokens."""
-    keys, values = xp.split(h @ block["kv"], 2, -1)
-    return keys, values
+    return halves(h @ block["kv"])
 
 
 def respond(
@@ -88,14 +102,14 @@ def respond(
     `h` are the same tokens, normed.
     """
     heads = bias.shape[0]
-    q, gate = xp.split(h @ block["qg"], 2, -1)
+    q, gate = halves(h @ block["qg"])
     keys, values = past
     seen = attend(
         split_heads(q, heads), split_heads(keys, heads), split_heads(values, heads), bias, xp
     )
     after, inner, last = drops
     x = x + after((merge_heads(seen) * silu(gate, xp)) @ block["mix"])
-    up, opened = xp.split(rms(x, block["norm2"], xp) @ block["up"], 2, -1)
+    up, opened = halves(rms(x, xp) @ block["up"])
     return x + last(inner(silu(up, xp) * opened) @ block["down"])
 
 
@@ -106,7 +120,8 @@ def attend(q: Array, k: Array, v: Array, bias: Array, xp: Any) -> Array:
     """
     scores = (q * q.shape[-1] ** -0.5) @ xp.swapaxes(k, -1, -2) + bias
     weights = xp.exp(xp.minimum(scores, STEEPEST))
-    return (weights @ v) / (weights.sum(-1, keepdims=True) + 1e-30)
+    ones = np.ones((k.shape[-2], 1), k.dtype)
+    return (weights @ v) / (weights @ ones + 1e-30)
 
 
 def distance_bias(table: Array, queries: int, length: int, xp: Any) -> Array:
@@ -118,17 +133,24 @@ def distance_bias(table: Array, queries: int, length: int, xp: Any) -> Array:
 
 def finish(params: Params, x: Array, context: Array, xp: Any) -> Array:
     """What is wanted next [B, Q, D], given the context [B, Q, D] of the request."""
-    return rms(x + context, params["norm"], xp)
+    return rms(x + context, xp) * params["norm"]
 
 
-def rms(x: Array, scale: Array, xp: Any) -> Array:
-    """Each token at unit mean square, times `scale` [D]."""
-    return x * (1 / xp.sqrt((x * x).mean(-1, keepdims=True) + 1e-6)) * scale
+def rms(x: Array, xp: Any) -> Array:
+    """Each token at unit mean square."""
+    squares = xp.vecdot(x, x)[..., None] * (1 / x.shape[-1])
+    return x * (1 / xp.sqrt(squares + 1e-6))
 
 
 def silu(x: Array, xp: Any) -> Array:
-    """x / (1 + exp(-x)); the sigmoid as a tanh cannot overflow."""
-    return x * (0.5 + 0.5 * xp.tanh(0.5 * x))
+    """x / (1 + exp(-x)), and 0 where the exp would overflow."""
+    return x / (1 + xp.exp(-xp.maximum(x, -80)))
+
+
+def halves(x: Array) -> tuple[Array, Array]:
+    """[..., 2 D] as two of [..., D]."""
+    middle = x.shape[-1] // 2
+    return x[..., :middle], x[..., middle:]
 
 
 def split_heads(x: Array, heads: int) -> Array:

@@ -1,8 +1,8 @@
 """Serving: the encoder in NumPy, with what was worked out for a member kept while they watch on.
 
-What a block keeps of past events, their keys and values, does not depend on later ones. So a member
-who comes back costs one token, one who watched something since costs two, and only a window that
-moved on is worked out anew.
+What a block keeps of past events, their keys and values, does not depend on later ones. So of a
+member who comes back only the tokens after the last that stayed the same are worked out: one where
+nothing was watched since, two where something was. A window that moved on is worked out anew.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from matinee.models.sequence.encoder import (
     distance_bias,
     embed,
     finish,
+    folded,
     remember,
     respond,
     rms,
@@ -38,15 +39,30 @@ KEPT = 1 << 28
 width 64."""
 AT_ONCE = 1 << 24
 """Attention scores that are worked out at a time."""
-STEPS_BACK = 4
-"""How many events ago a member may have been seen last for their past to be of use."""
+SIGNATURE = 8
+"""The tokens at the beginning of a window that its past is found by; a shorter one is not kept."""
+
+
+class Kept(NamedTuple):
+    """The window [1, L] of a member seen before, and its past."""
+
+    tokens: Tokens
+    past: Past
+
+    def agrees(self, tokens: Tokens) -> int:
+        """How many tokens a window has in common with this one before the first that differs."""
+        length = min(self.tokens.titles.shape[1], tokens.titles.shape[1])
+        alike = self.tokens.titles[0, :length] == tokens.titles[0, :length]
+        alike &= self.tokens.gaps[0, :length] == tokens.gaps[0, :length]
+        alike &= self.tokens.signals[0, :length] == tokens.signals[0, :length]
+        return length if alike.all() else int(alike.argmin())
 
 
 class Encoder:
     """Turns histories into what is wanted next. Safe for threads; nothing it keeps shows."""
 
     def __init__(self, params: Params, window: int, heads: int, *, query_time: bool) -> None:
-        self.params, self.window, self.heads = params, window, heads
+        self.params, self.window, self.heads = folded(params), window, heads
         self.query_time = query_time
         width = params["titles"].shape[1]
         self._most = max(1, KEPT // (len(params["blocks"]) * window * width * 8))
@@ -58,7 +74,7 @@ class Encoder:
             for nothing in [np.zeros((1, 0, params["titles"].shape[1]), np.float32)]
             for _ in params["blocks"]
         )
-        self._pasts: OrderedDict[bytes, Past] = OrderedDict()
+        self._pasts: OrderedDict[bytes, Kept] = OrderedDict()
         self._lock = threading.Lock()
 
     def wanted(self, histories: Histories, at: NDArray[np.int64], context: Floats) -> Floats:
@@ -67,12 +83,12 @@ class Encoder:
         begin = opening(events.lengths, self.window)
         spans = events.lengths - begin
         x = np.zeros((len(events), self.params["titles"].shape[1]), np.float32)
-        for span in np.unique(spans):
+        for span in set(spans.tolist()):
             alike = np.flatnonzero(spans == span)
-            step = max(1, AT_ONCE // (self.heads * int(span) ** 2))
+            step = max(1, AT_ONCE // (self.heads * span**2))
             for start in range(0, len(alike), step):
                 members = alike[start : start + step]
-                tokens = self._tokens(events, members, begin[members], int(span), at[members])
+                tokens = self._tokens(events, members, begin[members], span, at[members])
                 x[members] = self._one(tokens) if len(members) == 1 else self._many(tokens)
         wanted: Floats = finish(self.params, x, context, np)
         return wanted
@@ -99,17 +115,13 @@ class Encoder:
     def _one(self, tokens: Tokens) -> Floats:
         """The same for a single member, from what is kept of their past."""
         length = tokens.titles.shape[1]
-        known, past = 0, self._empty
-        for known in range(length - 1, max(0, length - 1 - STEPS_BACK), -1):
-            if found := self._recall(_digest(tokens, known)):
-                past = found
-                break
-        else:
-            known = 0
-        fresh = Tokens(*(part[:, known:] for part in tokens))
-        added, x = self._advance(past, fresh)
-        if known < length - 1:
-            self._retain(_digest(tokens, length - 1), _joined(past, added, length - 1))
+        key = _signature(tokens)
+        kept = self._recall(key)
+        known = min(kept.agrees(tokens), length - 1) if kept else 0
+        past = _first(kept.past, known) if kept else self._empty
+        added, x = self._advance(past, Tokens(*(part[:, known:] for part in tokens)))
+        if SIGNATURE < length > known + 1:
+            self._retain(key, Kept(tokens, _joined(past, added)))
         return x
 
     def _advance(self, past: Past, tokens: Tokens) -> tuple[Past, Floats]:
@@ -121,7 +133,7 @@ class Encoder:
         kept = past[0][0].shape[1]
         added = []
         for number, (block, old) in enumerate(zip(self.params["blocks"], past, strict=True)):
-            h = rms(x, block["norm1"], np)
+            h = rms(x, np)
             new = remember(block, h, np)
             added.append(new)
             every = _extended(old, new)
@@ -139,16 +151,17 @@ class Encoder:
         backwards: Floats = near[:, None, ::-1]
         return backwards
 
-    def _recall(self, key: bytes) -> Past | None:
+    def _recall(self, key: bytes) -> Kept | None:
         with self._lock:
-            past = self._pasts.get(key)
-            if past is not None:
+            kept = self._pasts.get(key)
+            if kept is not None:
                 self._pasts.move_to_end(key)
-            return past
+            return kept
 
-    def _retain(self, key: bytes, past: Past) -> None:
+    def _retain(self, key: bytes, kept: Kept) -> None:
         with self._lock:
-            self._pasts[key] = past
+            self._pasts[key] = kept
+            self._pasts.move_to_end(key)
             if len(self._pasts) > self._most:
                 self._pasts.popitem(last=False)
 
@@ -159,12 +172,14 @@ def _shared(tokens: Tokens) -> int:
     return int(np.append(alike[:-1], False).argmin())
 
 
-def _digest(tokens: Tokens, length: int) -> bytes:
-    """The content of the first tokens of a single window."""
-    digest = blake2b(digest_size=16)
-    for part in tokens:
-        digest.update(part[0, :length].tobytes())
-    return digest.digest()
+def _signature(tokens: Tokens) -> bytes:
+    """What the windows of one member begin with as long as they begin at the same event."""
+    return b"".join(part[0, :SIGNATURE].tobytes() for part in tokens)
+
+
+def _first(past: Past, length: int) -> Past:
+    """Of the first `length` tokens."""
+    return tuple((keys[:, :length], values[:, :length]) for keys, values in past)
 
 
 def _extended(old: Sequence[Floats], new: Sequence[Floats]) -> tuple[Floats, Floats]:
@@ -179,10 +194,5 @@ def _extended(old: Sequence[Floats], new: Sequence[Floats]) -> tuple[Floats, Flo
     return keys, values
 
 
-def _joined(past: Past, added: Past, length: int) -> Past:
-    """What is kept of the first `length` tokens, copied so that nothing larger is held on to."""
-    joined = []
-    for old, new in zip(past, added, strict=True):
-        keys, values = _extended(old, new)
-        joined.append((keys[:, :length].copy(), values[:, :length].copy()))
-    return tuple(joined)
+def _joined(past: Past, added: Past) -> Past:
+    return tuple(_extended(old, new) for old, new in zip(past, added, strict=True))

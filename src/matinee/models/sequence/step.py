@@ -29,6 +29,7 @@ from matinee.models.sequence.encoder import (
     distance_bias,
     embed,
     finish,
+    folded,
     remember,
     respond,
     rms,
@@ -156,7 +157,8 @@ def step(
 def _loss(params: Params, batch: Batch, luck: Chance, factors: Array, shape: Shape) -> Array:
     """The weighted mean over targets of -log p(target)."""
     cast = partial(jnp.asarray, dtype=shape.precision)
-    wanted = hidden(jax.tree.map(cast, params), batch, shape.heads, _drops(luck, factors, shape))
+    drops = _drops(luck, factors, shape)
+    wanted = hidden(jax.tree.map(cast, folded(params)), batch, shape.heads, drops)
     wanted = wanted.reshape(-1, wanted.shape[-1])
     targets, weights = batch.targets.reshape(-1), batch.weights.reshape(-1)
     out, bias = params["out"], params["bias"]
@@ -169,11 +171,11 @@ def _loss(params: Params, batch: Batch, luck: Chance, factors: Array, shape: Sha
 
 
 def hidden(params: Params, batch: Batch, heads: int, drops: list[Drop]) -> Array:
-    """What is wanted after each token [B, L, D]."""
+    """What is wanted after each token [B, L, D], by folded weights."""
     length = batch.tokens.titles.shape[1]
     x = drops[0](embed(params, batch.tokens, jnp))
     for number, block in enumerate(params["blocks"]):
-        h = rms(x, block["norm1"], jnp)
+        h = rms(x, jnp)
         bias = distance_bias(block["distance"], length, length, jnp)
         chosen = (drops[3 * number + 1], drops[3 * number + 2], drops[3 * number + 3])
         x = respond(block, x, h, remember(block, h, jnp), bias, xp=jnp, drops=chosen)
