@@ -1,5 +1,7 @@
 """MovieLens-1M as it was published, the order of its rows included.
 
+    MATINEE_DATA=... python -m benchmarks.movielens
+
 Half of the ratings bear the same second as the one before, 42 % of the last ones among them, so the
 order of rows decides what leave-one-out asks for. Copies of the file in other formats have lost it.
 It can be made again: the published file lists each member's titles as a hash of Perl 5.6 gave them
@@ -12,6 +14,7 @@ in every figure that was got from that file by a stable sort. `in_file_order=Fal
 as the copy has them.
 """
 
+import os
 from functools import reduce
 from pathlib import Path
 
@@ -60,3 +63,45 @@ def hashed(key: str) -> int:
     """
     value = reduce(lambda value, byte: (value * 33 + byte) & 0xFFFFFFFF, key.encode(), 0)
     return (value + (value >> 5)) & 0xFFFFFFFF
+
+
+def equal_times(frame: pl.DataFrame, least: int = 10) -> dict[str, float]:
+    """Shares in the order of `seq`: of ratings at the second of the one before, of members' last
+    ones at it, and, of pairs of titles that follow each other so `least` times, of meetings that
+    are in the order that is the pair's commoner one.
+    """
+    rows = frame.sort("member_id", "ts", "seq").with_columns(
+        before=pl.col("title_id").shift().over("member_id"),
+        equal=(pl.col("ts") == pl.col("ts").shift().over("member_id")).fill_null(value=False),
+    )
+    last = rows.group_by("member_id", maintain_order=True).last()
+    pairs = (
+        rows.filter("equal")
+        .group_by(
+            first=pl.min_horizontal("before", "title_id"),
+            second=pl.max_horizontal("before", "title_id"),
+        )
+        .agg(forward=(pl.col("before") < pl.col("title_id")).sum(), meetings=pl.len())
+        .filter(pl.col("meetings") >= least)
+        .with_columns(common=pl.max_horizontal("forward", pl.col("meetings") - pl.col("forward")))
+    )
+    return {
+        "of ratings": rows["equal"].mean(),
+        "of last ratings": last["equal"].mean(),
+        "of meetings the same way round": pairs["common"].sum() / pairs["meetings"].sum(),
+    }
+
+
+def main() -> int:
+    if "MATINEE_DATA" not in os.environ:
+        print("set MATINEE_DATA to the folder that holds ml-1m/ratings.parquet")
+        return 2
+    for name, in_file_order in (("as published", True), ("as copied", False)):
+        frame = interactions(Path(os.environ["MATINEE_DATA"]), in_file_order=in_file_order)
+        found = ", ".join(f"{share:.1%} {what}" for what, share in equal_times(frame).items())
+        print(f"{name}: {found}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -262,6 +262,22 @@ def test_validation_and_test_ask_different_questions() -> None:
     assert values(on_test, "ease") != values(on_validation, "ease")
 
 
+def test_validation_is_not_told_to_models_that_it_is_to_judge() -> None:
+    told = []
+
+    class Curious(Popularity):
+        name = "curious"
+
+        def _fit(self, dataset, run):
+            told.append(dataset.validation)
+            super()._fit(dataset, run)
+
+    split = leave_one_out(frame())
+    evaluate([Curious()], split, holdout="validation", resamples=2)
+    evaluate([Curious()], split, holdout="test", resamples=2)
+    assert told == [None, split.validation]
+
+
 def test_json_says_how_the_figures_came_about() -> None:
     split = leave_one_out(frame())
     told = json.loads(evaluate([EASE(7.0)], split, seed=5, resamples=20).to_json())

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from matinee.evaluation.ranking import member_metrics, ranked
 from matinee.models import (
     Context,
     Dataset,
@@ -28,10 +32,13 @@ from matinee.models import (
     Vocabulary,
     load_model,
 )
-from matinee.models.sequence import training
+from matinee.models.sequence import Config, start, training
+from matinee.models.sequence.checkpoint import Interruption
 from matinee.models.sequence.encoder import folded
+from matinee.models.sequence.serving import Encoder
 from matinee.models.sequence.step import hidden, untouched
-from matinee.models.sequence.windows import Batch, Events, gather, opening
+from matinee.models.sequence.validation import ndcg
+from matinee.models.sequence.windows import Batch, Events, Plan, gather, opening
 
 SMALL: dict[str, Any] = {"width": 16, "blocks": 2, "window": 20, "batch": 8, "epochs": 3}
 TITLES = Vocabulary([f"title {number}" for number in range(30)])
@@ -79,7 +86,8 @@ def test_numpy_serves_what_jax_learned(fitted: Sequence) -> None:
     )
     nothing = np.zeros(tokens.titles.shape, np.int32)
     countries = fitted._countries.encode(country or "" for country in log.countries)
-    batch = Batch(tokens, nothing, nothing.astype(np.float32), nothing - 1, countries)
+    weights = nothing.astype(np.float32)
+    batch = Batch(tokens, nothing, weights, nothing - 1, countries, nothing[:, :0])
     params = jax.tree.map(jnp.asarray, fitted._params)
     wanted = hidden(folded(params), batch, fitted.config.heads, [untouched] * 7)
     last = wanted[everyone, events.lengths - begin - 1]
@@ -130,6 +138,34 @@ def test_a_past_that_was_corrected_is_not_taken_for_the_one_that_is_kept(
             many = Context(Histories.concatenated([one, one]), np.array([16 * DAY] * 2))
             expected = fresh.believe(many).mean[:1]
             assert np.allclose(fitted.believe(context).mean, expected, rtol=0, atol=1e-5)
+
+
+def test_only_what_is_new_is_worked_out(fitted: Sequence, monkeypatch: pytest.MonkeyPatch) -> None:
+    worked: list[int] = []
+    advance = Encoder._advance
+
+    def counted(encoder: Encoder, past: Any, tokens: Any) -> Any:
+        worked.append(tokens.titles.shape[1])
+        return advance(encoder, past, tokens)
+
+    monkeypatch.setattr(Encoder, "_advance", counted)
+    titles = [7, 3, 7, 9, 11, 2, 2, 25, 13, 4, 21]
+    for length in (10, 10, 11):
+        times = [(1 + place) * DAY for place in range(length)]
+        scores(fitted, titles[:length], times, 100 * DAY)
+    anew, again, fresh = worked
+    assert (anew, again) == (11, 1)
+    assert fresh == (2 if fitted.config.query_time else 1)
+
+
+def test_members_asked_by_several_threads_get_what_each_gets_alone(fitted: Sequence) -> None:
+    log = random_log(seed=6)
+    one_by_one = [asked(log).rows(member, member + 1) for member in range(len(log))]
+    alone = [fitted.believe(context).mean for context in one_by_one]
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda context: fitted.believe(context).mean, one_by_one * 4))
+    for found, expected in zip(together, alone * 4, strict=True):
+        assert np.allclose(found, expected, rtol=0, atol=1e-5)
 
 
 def test_the_time_of_the_request_counts_only_where_it_is_known(fitted: Sequence) -> None:
@@ -184,6 +220,20 @@ def test_an_event_of_no_weight_informs_and_is_never_a_target() -> None:
     assert model.believe(clicked).mean[0, [1, 3]].argmax() == 0
 
 
+def test_a_title_that_was_only_met_is_not_held_against_what_was_watched() -> None:
+    """Half watch 5 after 0. Who clicks on it and watches 1 might have watched it some day."""
+    log = Histories.of([[0, 5], [0, 5, 1]] * 40)
+    log = replace(log, weights=np.array([1, 1, 1, 0, 1] * 40, np.float32))
+    model = learn(log, epochs=60, learning_rate=5e-3, dropout=0.0)
+    clicked = Context(
+        replace(Histories.of([[0, 5]]), weights=np.array([1, 0], np.float32)), np.array([2])
+    )
+    found = model.believe(clicked).mean[0]
+    assert found.argmax() in (1, 5)
+    others = np.delete(found, [1, 5])
+    assert found[5] > others.max() + 2
+
+
 def test_a_member_without_history_gets_what_their_country_and_device_begin_with() -> None:
     rows, countries = [[0, 5], [1, 5], [2, 5]] * 40, ["NL", "US", "US"] * 40
     log = replace(
@@ -192,7 +242,8 @@ def test_a_member_without_history_gets_what_their_country_and_device_begin_with(
     data = Dataset(TITLES, [InMemory(log)], 10**9, devices=Vocabulary(["phone", "tv"]))
     model = Sequence(**{**SMALL, "epochs": 60, "learning_rate": 5e-3, "dropout": 0.0}).fit(data)
     nobody = Histories.of([[], [], []], countries=["NL", "US", "US"])
-    found = model.believe(Context(nobody, np.zeros(3, np.int64), ("phone", "phone", "tv"))).mean
+    today = np.full(3, 20_000 * DAY)
+    found = model.believe(Context(nobody, today, ("phone", "phone", "tv"))).mean
     assert found[:, :3].argmax(axis=1).tolist() == [0, 1, 2]
 
 
@@ -203,11 +254,19 @@ def test_all_events_at_one_time_and_times_that_go_back() -> None:
     assert np.isfinite(scores(model, [0, 1], [2**62, 0], -(2**62))).all()
 
 
-@pytest.mark.parametrize("at", [0.0, 0.6, 1.0])
-def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path: Path, at: float) -> None:
+HARDLY = Holdout(("m",), Context(Histories.of([[0]]), np.array([5])), Histories.of([[7]]))
+"""A question that random histories say nothing about."""
+
+
+@pytest.mark.parametrize(
+    ("at", "validation"), [(0.0, None), (0.6, HARDLY), (1.0, HARDLY), (1.0, None)]
+)
+def test_an_interrupted_fit_goes_on_to_the_same_weights(
+    tmp_path: Path, at: float, validation: Holdout | None
+) -> None:
     log, path = random_log(), tmp_path / "checkpoints" / "fit.npz"
-    whole = learn(log)
-    data = Dataset.of(TITLES, log)
+    data = replace(Dataset.of(TITLES, log), validation=validation)
+    whole = Sequence(**SMALL).fit(data)
     heard: list[Progress] = []
 
     def press(progress: Progress) -> None:
@@ -236,7 +295,7 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         learn_with(log, Run(press, path))
     for other, settings in ((random_log(seed=5), {}), (log, {"dropout": 0.1})):
-        with pytest.raises(ValueError, match="other data or with other settings"):
+        with pytest.raises(ValueError, match="other data, with other settings or on another"):
             learn_with(other, Run(checkpoint=path, resume=True), **settings)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ValueError, match="not a whole model file"):
@@ -258,10 +317,20 @@ def test_a_loss_that_is_not_a_number_stops_the_fit_and_keeps_the_last_good_weigh
     def broken(loop: Any, done: int) -> np.float32:
         return np.float32(np.nan) if done >= steps else honest(loop, done)
 
+    averages: list[Any] = []
+    home = training._home
+
+    def noted(params: Any) -> Any:
+        averages.append(home(params))
+        return averages[-1]
+
     monkeypatch.setattr(training._Loop, "_rate", broken)
+    monkeypatch.setattr(training, "_home", noted)
     with pytest.warns(RuntimeWarning, match="epoch 2 of 3.*learning_rate below"):
         model = learn(random_log())
     assert np.isfinite(scores(model, [1, 2, 3])).all()
+    assert np.array_equal(model._params["out"], averages[1]["out"])
+    assert not np.array_equal(averages[0]["out"], averages[1]["out"])
     monkeypatch.setattr(training._Loop, "_rate", lambda *_: np.float32(np.nan))
     with pytest.raises(ValueError, match="epoch 1 of 3"):
         learn(random_log())
@@ -276,6 +345,82 @@ def test_training_stops_when_validation_gets_no_better() -> None:
     Sequence(**{**SMALL, "epochs": 100, "patience": 2}).fit(data, Run(heard.append))
     assert heard[-1].done < 0.5
     assert heard[-1].validation is not None
+
+
+def test_the_weights_are_those_that_validation_liked_best() -> None:
+    data, config = Dataset.of(TITLES, random_log()), Config(**SMALL, patience=2)
+    found, events = start.follows(data), Events.of(random_log(), len(TITLES))
+    looked: list[Any] = []
+
+    def validate(params: Any) -> float:
+        looked.append(params)
+        return [0.1, 0.5, 0.2][len(looked) - 1]
+
+    nowhere = np.full(len(events), -1, np.int32)
+    begun = start.weights(config, found, 0, 0)
+    task = training.Task(events, nowhere, found.counts)
+    best = training.train(config, begun, task, Run(), validate=validate)
+    assert len(looked) == 3
+    for leaf, expected in zip(jax.tree.leaves(best), jax.tree.leaves(looked[1]), strict=True):
+        assert np.array_equal(leaf, expected)
+    assert not np.array_equal(looked[1]["out"], looked[2]["out"])
+
+
+def test_validation_ranks_as_evaluation_does() -> None:
+    """Full of ties: a target comes last among equals in both."""
+    rng = np.random.default_rng(7)
+    found = rng.integers(0, 6, (50, 40)).astype(np.float32)
+    orders = [rng.permutation(40) for _ in range(50)]
+    targets = [order[: rng.integers(1, 15)].tolist() for order in orders]
+    seen = [order[20 : rng.integers(20, 40)].tolist() for order in orders]
+    members = tuple(map(str, range(50)))
+    context = Context(Histories.of(seen), np.zeros(50, np.int64))
+    holdout = Holdout(members, context, Histories.of(targets))
+    wanted, masked = (one.matrix(40).toarray() > 0 for one in (holdout.targets, context.histories))
+    lists = ranked(found, masked, wanted, 10)
+    hits = np.take_along_axis(wanted, lists, axis=1) & (lists >= 0)
+    each = member_metrics(hits, np.array([len(own) for own in targets]))["ndcg@10"]
+    assert ndcg(found, holdout) == pytest.approx(each.mean(), abs=1e-12)
+    assert 0.1 < each.mean() < 0.9
+
+
+@given(
+    lengths=st.lists(st.integers(0, 300), min_size=1, max_size=60),
+    window=st.sampled_from([4, 50, 128, 200]),
+    batch=st.integers(1, 9),
+    multiple=st.integers(1, 4),
+)
+def test_an_epoch_has_every_member_once_in_a_window_that_is_long_enough(
+    lengths: list[int], window: int, batch: int, multiple: int
+) -> None:
+    plan = Plan(window, batch, multiple)
+    found = plan.epoch(np.array(lengths), np.random.default_rng(0))
+    members = [member for _, own in found for member in own.tolist()]
+    assert sorted(members) == [member for member, length in enumerate(lengths) if length]
+    for padded_to, own in found:
+        assert padded_to in plan.lengths()
+        assert len(own) <= plan.rows(padded_to)
+        assert all(padded_to == window or lengths[member] <= padded_to for member in own)
+        shorter = [length for length in plan.lengths() if length < padded_to]
+        assert all(lengths[member] > max(shorter, default=0) for member in own)
+
+
+def test_a_long_epoch_is_kept_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "SAVING", 0.0)
+    monkeypatch.setattr(training, "LISTENING", 0.0)
+    path, kept = tmp_path / "fit.npz", []
+
+    def told(progress: Progress) -> None:
+        if progress.epoch == 1 and progress.done < 1 / 3:
+            kept.append(path.exists())
+
+    learn_with(random_log(), Run(told, path))
+    assert any(kept)
+
+
+def test_an_interruption_that_nobody_asked_about_strikes_at_the_end() -> None:
+    with pytest.raises(KeyboardInterrupt), Interruption():
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_bfloat16_learns_the_same_plain_thing() -> None:
@@ -370,10 +515,12 @@ def test_a_large_catalogue_and_long_histories_fit_into_memory() -> None:
     subprocess.run([sys.executable, "-c", LARGE], check=True)
 
 
-def test_with_a_half_life_what_was_watched_lately_counts_for_more() -> None:
+@pytest.mark.parametrize("batch", [1, 8])
+def test_with_a_half_life_what_was_watched_lately_counts_for_more(batch: int) -> None:
     """Long ago 1 followed 0, of late 2 does, half as often."""
     rows, times = [[0, 1]] * 40 + [[0, 2]] * 20, [[0, DAY]] * 40 + [[90 * DAY, 91 * DAY]] * 20
     log = Histories.of(rows, times)
-    settings = {"epochs": 60, "learning_rate": 5e-3, "dropout": 0.0, "query_time": False}
+    settings = {"epochs": 60 if batch > 1 else 10, "learning_rate": 5e-3, "dropout": 0.0}
+    settings |= {"query_time": False, "batch": batch}
     assert scores(learn(log, **settings), [0])[[1, 2]].argmax() == 0
     assert scores(learn(log, half_life=10.0, **settings), [0])[[1, 2]].argmax() == 1

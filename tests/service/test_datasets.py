@@ -12,7 +12,7 @@ from matinee.features.watched import SIGNALS
 from matinee.lake.lake import Lake
 from matinee.lake.records import Event, Title
 from matinee.models import Vocabulary
-from matinee.service.datasets import encode, interactions, training_set
+from matinee.service.datasets import encode, histories_of, training_set
 from matinee.service.members import Members
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,11 +49,15 @@ def lake(tmp_path_factory):
         yield made
 
 
+def rows_of(lake, as_of):
+    return pl.concat([one.frame() for one in histories_of(lake, as_of, MINUTES)])
+
+
 def test_training_and_serving_see_the_same(lake):
     """Bit for bit, whatever the member did."""
     data = training_set(lake, datetime.now(UTC), MINUTES)
     members = Members(lake, MINUTES)
-    told = interactions(lake, datetime.now(UTC), MINUTES)["member_id"].unique(maintain_order=True)
+    told = rows_of(lake, datetime.now(UTC))["member_id"].unique(maintain_order=True)
     served = sequences([members.history(m) for m in told], [None] * len(told), data.titles)
     row = 0
     for shard in data.shards:
@@ -78,7 +82,7 @@ def test_histories_say_how_and_where_titles_were_met(lake):
 def test_interactions_are_the_histories(lake):
     as_of = datetime.now(UTC)
     data = training_set(lake, as_of, MINUTES)
-    rows = interactions(lake, as_of, MINUTES)
+    rows = rows_of(lake, as_of)
     again = encode(rows, data.titles, data.devices)
     for name in ("titles", "times", "weights", "signals", "devices"):
         parts = [getattr(shard.load(), name) for shard in data.shards]

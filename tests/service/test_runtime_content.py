@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from adopting import Adopting
 
-from matinee.lake.records import Title
+from matinee.lake.records import Member, Title
 from matinee.models import MODELS, Context, Histories, Vocabulary
 from matinee.policies import EpsilonGreedy
 from matinee.service import scoring, training
@@ -44,6 +44,22 @@ def test_a_title_is_known_within_moments_of_being_imported(service):
         while best(runtime) != "new" and time.monotonic() < until:
             time.sleep(0.02)
         assert best(runtime) == "new"
+
+
+def test_a_new_member_disturbs_nothing_and_a_new_title_keeps_the_weights(service):
+    with Runtime(service) as runtime:
+        champion = runtime.champion("titles")
+        service.lake.put([Member(member_id="fresh", country="NL")])
+        until = time.monotonic() + 30
+        while runtime.members.country("fresh") is None and time.monotonic() < until:
+            time.sleep(0.02)
+        assert runtime.members.country("fresh") == "NL"
+        service.lake.put([Title(title_id="new", name="New", genres=["Crime"])])
+        while runtime.champion("titles") is champion and time.monotonic() < until:
+            time.sleep(0.02)
+        reloaded = runtime.champion("titles")
+        assert reloaded is not champion
+        assert reloaded.model is champion.model
 
 
 def test_batch_scoring_knows_it_too(service, tmp_path):

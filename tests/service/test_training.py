@@ -17,7 +17,7 @@ from matinee.lake.importers import MovieLens, load
 from matinee.lake.records import micros
 from matinee.models import EASE, Context, CoVisitation, Popularity
 from matinee.service import training
-from matinee.service.datasets import interactions, training_set
+from matinee.service.datasets import training_set
 from matinee.service.folder import Service
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -144,18 +144,107 @@ def test_a_split_says_what_it_is_of(service):
     assert dense.protocol == {"name": "leave_one_out", "core": 5}
     assert dense.data["as_of"] == as_of.isoformat()
     assert dense.data["min_minutes"] == MINUTES
-    rows = interactions(service.lake, as_of, MINUTES)
-    assert dense.data["fingerprint"] == evaluation.fingerprint(five_core(rows, 5))
+    again = training.split(service, "leave-one-out", as_of)
+    assert dense.data["fingerprint"] == again.data["fingerprint"]
+    earlier = training.split(service, "leave-one-out", T0 + timedelta(days=6))
+    assert dense.data["fingerprint"] != earlier.data["fingerprint"]
+
+
+def first_watches(log):
+    """When each member first watched each title: {member: {title: time}}."""
+    found: dict = {}
+    for row in log.sort("ts").iter_rows(named=True):
+        watched = row["kind"] in {"complete", "rating"}
+        if watched or (row["kind"] == "play" and row["value"] >= MINUTES):
+            own = found.setdefault(row["member_id"], {})
+            own.setdefault(row["title_id"], micros(row["ts"]))
+    return found
 
 
 def test_a_time_split_asks_for_the_last_tenth_of_the_log(service):
     as_of = T0 + timedelta(days=40)
     split = training.split(service, "time-split", as_of)
-    rows = interactions(service.lake, as_of, MINUTES).sort("ts")
-    cut = datetime.fromisoformat(split.protocol["at"])
-    assert abs(rows.filter(pl.col("ts") >= cut).height / rows.height - 0.1) < 0.05
+    cut = micros(datetime.fromisoformat(split.protocol["at"]))
+    times = [at for own in first_watches(random_log()).values() for at in own.values()]
+    assert sum(at >= cut for at in times) / len(times) == pytest.approx(0.1, abs=0.05)
     given = training.split(service, "time-split", as_of, T0 + timedelta(days=3))
     assert given.protocol["at"] == (T0 + timedelta(days=3)).isoformat()
+
+
+def test_a_time_split_learns_what_could_be_learned_then(service, tmp_path):
+    """From the rows of a log that ends at the cut, bit for bit, and asks for first watches."""
+    as_of, at = T0 + timedelta(days=40), T0 + timedelta(days=2)
+    split = training.split(service, "time-split", as_of, at)
+    with Service.create(tmp_path / "then") as then:
+        before = random_log().filter(pl.col("ts") < at)
+        then.lake.append("events", before, source="log")
+        then.lake.append("members", countries(), source="members")
+        assert as_read(split.train) == as_read(training_set(then.lake, as_of, MINUTES))
+    firsts = first_watches(random_log())
+    wanted = {
+        (member, title)
+        for member, own in firsts.items()
+        for title, first in own.items()
+        if first >= micros(at)
+    }
+    assert asked_for(split.test, split.train.titles) == wanted
+
+
+def asked_for(holdout, titles):
+    rows = ((member, holdout.targets.titles_of(row)) for row, member in enumerate(holdout.members))
+    return {(member, titles.ids[title]) for member, own in rows for title in own}
+
+
+def test_leave_one_out_asks_for_the_last_new_title_and_knows_nothing_later(service):
+    split = training.split(service, "leave-one-out", T0 + timedelta(days=40))
+    log, ids = random_log(), split.train.titles.ids
+    firsts = first_watches(log)
+    for row, member in enumerate(split.test.members):
+        own = sorted(firsts[member].values())
+        (target,) = split.test.targets.titles_of(row)
+        assert firsts[member][ids[target]] == own[-1] == split.test.context.at[row]
+        known = split.test.context.histories
+        for title, at in zip(known.titles_of(row), known.times_of(row), strict=True):
+            if at < own[-2]:
+                seen = log.filter(
+                    pl.col("member_id") == member,
+                    pl.col("title_id") == ids[title],
+                    (pl.col("kind") != "play") | (pl.col("value") >= MINUTES),
+                    pl.col("kind") != "impression",
+                    pl.col("ts").dt.epoch("us") < own[-2],
+                )
+                assert at == micros(seen["ts"].max())
+            else:
+                assert at == firsts[member][ids[title]]
+    assert len(split.test.members) == 25
+
+
+def test_what_comes_of_a_title_after_the_question_does_not_show_before_it(service):
+    """Everybody gives every title a thumb and watches it again, after all that is asked."""
+    before = training.split(service, "leave-one-out", datetime.now(UTC))
+    pairs = [
+        (member, title) for member, own in first_watches(random_log()).items() for title in own
+    ]
+    later = pl.DataFrame(
+        [
+            {
+                "event_id": f"later {member} {title} {kind}",
+                "member_id": member,
+                "title_id": title,
+                "kind": kind,
+                "value": 1.0,
+                "ts": T0 + timedelta(days=15),
+                "known_at": T0 + timedelta(days=15),
+            }
+            for member, title in pairs
+            for kind in ("thumb", "complete")
+        ],
+        schema_overrides={name: pl.Datetime("us", "UTC") for name in ("ts", "known_at")},
+    )
+    assert service.lake.append("events", later, source="later").rejected == 0
+    after = training.split(service, "leave-one-out", datetime.now(UTC))
+    assert after.data["fingerprint"] == before.data["fingerprint"]
+    assert asked_for(after.test, after.train.titles) == asked_for(before.test, before.train.titles)
 
 
 def test_a_report_is_saved_with_what_it_takes_to_have_it_again(service):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from matinee.decisions.sequences import sequences
+from matinee.decisions.sequences import moment, sequences
 from matinee.lake.records import Decision, micros
 from matinee.models import Context, Model
 from matinee.models.base import Floats
@@ -51,13 +51,14 @@ class Counterfactual:
         return [found[row] for row in range(len(records))]
 
     def _context(self, records: Sequence[Decision], histories: Sequence[History]) -> Context:
+        seen = list(map(_seen, records, histories))
         return Context(
             sequences(
-                list(map(_seen, records, histories)),
+                seen,
                 [record.context.get("country") for record in records],
                 self.model.titles,
             ),
-            np.array([micros(record.at) for record in records]),
+            np.array(list(map(_moment, records, seen))),
             tuple(record.context.get("device") for record in records),
             tuple(record.context.get("features", {}) for record in records),
         )
@@ -68,6 +69,10 @@ class Counterfactual:
             return Preference(np.zeros(0, np.int32), np.zeros(0, np.float32))
         preference = self.policy.prefer(scores[allowed])
         return Preference(allowed[preference.segment].astype(np.int32), preference.logits)
+
+
+def _moment(record: Decision, history: History) -> int:
+    return moment(micros(record.at), history.last())
 
 
 def _seen(record: Decision, history: History) -> History:

@@ -15,7 +15,7 @@ from matinee.decisions.ids import context_hash, decision_id, generator, seed_of
 from matinee.decisions.reasons import LATEST, Reasons
 from matinee.decisions.recent import Recent
 from matinee.decisions.row import Row
-from matinee.decisions.sequences import brief, sequences
+from matinee.decisions.sequences import brief, moment, sequences
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Eligible, Masked, micros
 from matinee.models import Context, Model
@@ -33,7 +33,6 @@ from matinee.surfaces import (
 )
 
 SurfaceT = TypeVar("SurfaceT", bound=Surface)
-MICROS_AN_HOUR = 3_600_000_000
 PREPARED, SCORED, SETS = 8_192, 128, 512
 NOTHING = Masked("eligible", "there is nothing to choose from here and now", 0)
 
@@ -54,8 +53,8 @@ class Decider(Generic[SurfaceT]):
     """One version on one surface. It never changes; a new champion is a new decider.
 
     `version` is its id (``titles@3``), `salt` the service's own (at most 64 bytes). What precedes
-    the draw is kept while the member's history, the eligible set and the hour stay the same, so a
-    repeated decision costs its draw.
+    the draw is kept while the member's history, the eligible set and the `moment` stay the same, so
+    a repeated decision costs its draw.
     """
 
     def __init__(
@@ -78,6 +77,7 @@ class Decider(Generic[SurfaceT]):
         self._salt = salt
         self._prepared = Recent[_Prepared](PREPARED)
         self._reasons = Recent[Reasons](PREPARED)
+        self._lasts = Recent[int | None](PREPARED)
         self._scored = Recent[NDArray[np.floating[Any]]](SCORED)
         self._encoded = Recent[NDArray[np.int32]](SETS)
         self._narrowed = Recent[Candidates](SETS)
@@ -177,6 +177,11 @@ class Decider(Generic[SurfaceT]):
                 self.choices.note(decision)
         return decisions
 
+    def _last(self, member_id: str) -> int | None:
+        """When the member last met a title, found out once for each generation of the history."""
+        key = (member_id, self.histories.generation(member_id))
+        return self._lasts.get(key, lambda: self.histories.history(member_id).last())
+
     def _eligible(self, request: Request, row: Row | None) -> Candidates:
         candidates = self.surface.eligible(request)
         if row and row.only:
@@ -211,7 +216,7 @@ class Decider(Generic[SurfaceT]):
             request.country,
             request.device,
             _text(request.features),
-            micros(request.at) // MICROS_AN_HOUR,
+            moment(micros(request.at), self._last(request.member_id)),
             chosen,
         )
 
@@ -281,10 +286,10 @@ class Decider(Generic[SurfaceT]):
         whose: Any = (request.member_id, history.generation)
         if row and row.history is not None:
             history, whose = row.history, row.history
-        hour = micros(request.at) // MICROS_AN_HOUR
+        at = moment(micros(request.at), history.last())
         said = (request.country, request.device, _text(request.features))
         return self._scored.get(
-            (whose, candidates.hash, said, hour),
+            (whose, candidates.hash, said, at),
             lambda: self._believe(request, history, candidates),
         )
 
@@ -300,7 +305,7 @@ class Decider(Generic[SurfaceT]):
     def _asked(self, request: Request, history: History) -> Context:
         return Context(
             sequences([history], [request.country], self.model.titles),
-            np.array([micros(request.at)]),
+            np.array([moment(micros(request.at), history.last())]),
             (request.device,),
             (request.features,),
         )

@@ -11,6 +11,11 @@ import numpy as np
 from matinee.models import Histories, Vocabulary
 from matinee.surfaces import History
 
+SECOND = 1_000_000
+"""Microseconds."""
+HOUR = 3600
+"""Seconds."""
+
 
 def sequences(
     histories: Sequence[History], countries: Sequence[str | None], titles: Vocabulary
@@ -31,6 +36,25 @@ def sequences(
         tuple(countries),
         np.fromiter(chain.from_iterable(one.signals for one in seen), np.uint8),
     )
+
+
+def moment(at: int, last: int | None) -> int:
+    """The time that a model is told where it decides at `at`, of a member who last met a title at
+    `last`; all in microseconds since 1970.
+
+    It is `at` to the hour, so that what was worked out can be used again, but within hours of
+    `last` to an eighth of the time since then, for a model may tell a minute from ten. Deciding and
+    judging a decision tell the same.
+
+    >>> second, hour = 1_000_000, 3_600_000_000
+    >>> [moment(hour + since * second, hour) // second - 3600 for since in (5, 59, 600, 86_399)]
+    [5, 56, 560, 82800]
+    """
+    since = -1 if last is None else (at - last) // SECOND
+    if not 0 <= since < 8 * HOUR:
+        return at - at % (HOUR * SECOND)
+    step: int = 1 << max((since // 8).bit_length() - 1, 0)
+    return at - at % (step * SECOND)
 
 
 def brief(history: History) -> dict[str, Any]:

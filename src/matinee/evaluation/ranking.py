@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -60,7 +60,8 @@ def evaluate(
 
     Popularity is always among the rows. Intervals are percentile bootstrap at 95 %, members
     resampled whole with `seed`, all models on the same resamples; coverage is no mean over members
-    and has none. `fit` is called on the models given, and `told` hears how far a long one is.
+    and has none. `fit` is called on the models given, and `told` hears how far a long one is. One
+    that stops early by validation does not where the validation itself is asked for.
 
     >>> import polars as pl
     >>> from matinee.evaluation import leave_one_out
@@ -79,7 +80,8 @@ def evaluate(
     chosen = list(models)
     if not any(isinstance(model, Popularity) for model in chosen):
         chosen.insert(0, Popularity())
-    trials = _Trials(split.train, asked, self_information(split.train), seed, resamples, told)
+    train = split.train if holdout == "test" else replace(split.train, validation=None)
+    trials = _Trials(train, asked, self_information(train), seed, resamples, told)
     return Report(
         rows=tuple(_judge(model, trials) for model in chosen),
         protocol={**split.protocol, "holdout": holdout, "seen_titles": "masked"},

@@ -143,6 +143,49 @@ def histories(events: pl.LazyFrame, min_minutes: float) -> pl.DataFrame:
     )
 
 
+def first_watches(events: pl.LazyFrame, min_minutes: float) -> pl.DataFrame:
+    """Each title that a member watched, at the first time and as that one event tells of it; the
+    columns and the order of `histories`.
+    """
+    return (
+        meetings(events, min_minutes)
+        .filter((pl.col("signals") & WATCHED) > 0)
+        .select("member_id", "title_id", "ts", "seq", "device", "signals", "minutes")
+        .sort("member_id", "ts", "seq")
+        .unique(["member_id", "title_id"], keep="first", maintain_order=True)
+        .collect(engine="streaming")
+    )
+
+
+def histories_and_after(
+    events: pl.LazyFrame, min_minutes: float, cuts: pl.LazyFrame
+) -> pl.DataFrame:
+    """Members' histories as they were before a cut (member_id, cut), each followed by the first
+    watch of each title that was not watched before.
+
+    So what is learned from and what is asked know nothing of each other: a later watch neither
+    moves nor marks an earlier one. A member without a cut has a history alone.
+
+    >>> from datetime import UTC, datetime
+    >>> days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3, 4)]
+    >>> events = pl.LazyFrame({"member_id": ["m"] * 4, "ts": days, "seq": [1, 2, 3, 4],
+    ...     "title_id": ["heat", "up", "heat", "coco"], "value": [90.0, 80.0, 12.0, 70.0],
+    ...     "kind": ["play"] * 4, "device": ["tv"] * 4})
+    >>> cuts = pl.LazyFrame({"member_id": ["m"], "cut": [days[1]]})
+    >>> histories_and_after(events, 5, cuts).select("title_id", "ts").rows() == [
+    ...     ("heat", days[0]), ("up", days[1]), ("coco", days[3])]
+    True
+    """
+    parted = events.join(cuts, on="member_id", how="left").with_columns(
+        after=(pl.col("ts") >= pl.col("cut")).fill_null(value=False)
+    )
+    before = histories(parted.filter(~pl.col("after")), min_minutes)
+    watched = before.filter((pl.col("signals") & WATCHED) > 0)
+    after = first_watches(parted.filter("after"), min_minutes)
+    fresh = after.join(watched, on=["member_id", "title_id"], how="anti")
+    return pl.concat([before, fresh], how="vertical_relaxed").sort("member_id", "ts", "seq")
+
+
 def weights(signals: NDArray[np.uint8], minutes: Floats, runtimes: Floats) -> Floats:
     r"""How much of a watch N meetings were, 0 to 1.
 

@@ -109,8 +109,10 @@ class Checkpoint:
             ) from failure
 
     def forget(self) -> None:
-        """Keep nothing."""
+        """Keep nothing, nor what a kill left of a file that was being written."""
         self.path.unlink(missing_ok=True)
+        for unfinished in self.folder.glob(f".{self.path.name}.*"):
+            unfinished.unlink(missing_ok=True)
         self._started.unlink(missing_ok=True)
 
     def _interrupted(self) -> Interrupted:

@@ -13,7 +13,14 @@ import polars as pl
 from matinee.engine import Executor, Serial
 from matinee.errors import MatineeError
 from matinee.evaluation.interactions import coded
-from matinee.features.watched import WATCHED, histories, meetings, weighed
+from matinee.features.watched import (
+    WATCHED,
+    first_watches,
+    histories,
+    histories_and_after,
+    meetings,
+    weighed,
+)
 from matinee.lake.lake import Lake
 from matinee.lake.records import micros
 from matinee.lake.table import Bucket, latest
@@ -41,15 +48,25 @@ class HistoriesOfBucket:
     def load(self) -> Histories:
         return encode(self.frame(), self.titles, self.devices)
 
-    def frame(self) -> pl.DataFrame:
+    def frame(self, cuts: pl.DataFrame | None = None) -> pl.DataFrame:
         """member_id, title_id, ts, seq, device, signals, weight, country, sorted by member, time
-        and order of arrival.
+        and order of arrival; with cuts (member_id, cut) as `histories_and_after` gives them.
         """
+        events = self.events.scan()
         countries = latest(self.members.scan(), self.members.schema).select("member_id", "country")
-        met = weighed(histories(self.events.scan(), self.min_minutes), self.runtimes)
+        if cuts is None:
+            found = histories(events, self.min_minutes)
+        else:
+            found = histories_and_after(events, self.min_minutes, cuts.lazy())
+        met = weighed(found, self.runtimes)
         return met.drop("minutes").join(
             countries.collect(), on="member_id", how="left", maintain_order="left"
         )
+
+    def first_watches(self) -> pl.DataFrame:
+        """member_id, title_id, ts, seq of each title that a member watched, at the first time."""
+        found = first_watches(self.events.scan(), self.min_minutes)
+        return found.select("member_id", "title_id", "ts", "seq")
 
 
 @dataclass(frozen=True)
@@ -194,13 +211,6 @@ def actions_chosen(bucket: Bucket, surface: str) -> set[str]:
     """The actions of a surface that have an outcome in the bucket."""
     rows = bucket.scan().filter(pl.col("surface") == surface)
     return set(rows.select(pl.col("action").unique()).collect(engine="streaming")["action"])
-
-
-def interactions(lake: Lake, as_of: datetime, min_minutes: float) -> pl.DataFrame:
-    """Who met and watched what, for the evaluation protocols: member_id, title_id, ts, seq,
-    country, weight, signals, device.
-    """
-    return pl.concat([one.frame() for one in histories_of(lake, as_of, min_minutes)])
 
 
 def histories_of(lake: Lake, as_of: datetime, min_minutes: float) -> list[HistoriesOfBucket]:

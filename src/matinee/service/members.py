@@ -138,7 +138,10 @@ class Members:
                 self._fresh[event.member_id] = _Fresh(met, seq)
 
     def follow(self) -> set[str]:
-        """Apply rows written since the last call; the other tables that have new rows, by name."""
+        """Apply rows written since the last call; the other tables that have new rows, by name.
+
+        What a row says of a member is known to this object alone and needs no telling.
+        """
         until = self._lake.inbox.last_seq()
         rows = [
             row
@@ -147,7 +150,7 @@ class Members:
         ]
         self._apply_rows(rows)
         self._followed = until
-        return {row.table for row in rows} - {"events"}
+        return {row.table for row in rows} - {"events", "members"}
 
     def _apply_rows(self, rows: Iterable[Row]) -> None:
         timed = 0

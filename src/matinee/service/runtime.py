@@ -16,6 +16,8 @@ from matinee.decisions.recent import Recent
 from matinee.errors import MatineeError
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Event
+from matinee.models import Model
+from matinee.policies import Policy
 from matinee.service.choices import Choices
 from matinee.service.content import Contents
 from matinee.service.folder import Service
@@ -69,6 +71,7 @@ class Runtime:
         self.members = Members(service.lake, service.settings.surfaces.titles.min_minutes)
         self.choices = Choices(service.lake, service.surfaces)
         self._contents = Contents(service.lake)
+        self._read = Recent[tuple[Model, Policy]](OTHERS + len(service.surfaces))
         self._serving = self._load()
         self._looked_for_bulk = time.monotonic()
         self._stop = threading.Event()
@@ -150,7 +153,7 @@ class Runtime:
         return _Serving(surfaces, champions)
 
     def _decider(self, surface: Any, version: str) -> Decider[Any]:
-        model, policy = self.service.registry.load(version)
+        model, policy = self._read.get(version, lambda: self.service.registry.load(version))
         return Decider(
             surface,
             self._contents.informed(model, surface),

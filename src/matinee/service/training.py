@@ -21,7 +21,7 @@ from matinee.policies import Policy
 from matinee.registry import Version
 from matinee.service.checkpoints import Checkpoint, Started, interrupted_models
 from matinee.service.content import content_of, reads_content
-from matinee.service.datasets import interactions, training_set
+from matinee.service.datasets import HistoriesOfBucket, histories_of, training_set
 from matinee.service.folder import Service
 from matinee.service.make import make_model
 from matinee.surfaces import Surface, Titles
@@ -68,27 +68,43 @@ def split(
     """
     as_of = as_of_past(as_of)
     minutes = service.settings.surfaces.titles.min_minutes
-    rows = interactions(service.lake, as_of, minutes)
-    if not (rows["weight"] > 0).any():
+    buckets = histories_of(service.lake, as_of, minutes)
+    watched = pl.concat([one.first_watches() for one in buckets])
+    if watched.is_empty():
         raise MatineeError(
             "there is nothing to evaluate on",
             why="no member has watched anything yet",
             next_step="matinee import SOURCE",
         )
     with _told_plainly():
-        found = _split(rows, protocol, at)
+        found = _split(buckets, watched, protocol, at)
     known = {"as_of": as_of.isoformat(), "min_minutes": minutes}
     return replace(found, data={**found.data, **known})
 
 
-def _split(rows: pl.DataFrame, protocol: Protocol, at: datetime | None) -> Split:
+def _split(
+    buckets: list[HistoriesOfBucket],
+    watched: pl.DataFrame,
+    protocol: Protocol,
+    at: datetime | None,
+) -> Split:
+    """Rows before what is asked are as they were known then."""
     if protocol == "time-split":
-        return evaluation.global_time_split(rows, at or _late(rows))
-    core = evaluation.five_core(rows, CORE)
-    if core.is_empty():  # a log this small has none: all of it is asked
-        return evaluation.leave_one_out(rows)
-    found = evaluation.leave_one_out(core)
-    return replace(found, protocol={**found.protocol, "core": CORE})
+        at = at or _late(watched)
+        cuts = watched.select(pl.col("member_id").unique(), cut=pl.lit(at))
+        return evaluation.global_time_split(_rows(buckets, cuts), at)
+    core = evaluation.five_core(watched, CORE)
+    kept = watched if core.is_empty() else core  # a log this small has none: all of it is asked
+    cuts = kept.group_by("member_id").agg(cut=pl.col("ts").sort().get(-2, null_on_oob=True))
+    rows = _rows(buckets, cuts)
+    for column in ("member_id", "title_id"):
+        rows = rows.join(kept.select(pl.col(column).unique()), on=column, how="semi")
+    found = evaluation.leave_one_out(rows)
+    return found if core.is_empty() else replace(found, protocol={**found.protocol, "core": CORE})
+
+
+def _rows(buckets: list[HistoriesOfBucket], cuts: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([one.frame(cuts) for one in buckets])
 
 
 @contextmanager
@@ -103,9 +119,8 @@ def _told_plainly() -> Iterator[None]:
         ) from impossible
 
 
-def _late(rows: pl.DataFrame) -> datetime:
-    watched = rows.filter(pl.col("weight") > 0)["ts"].sort()
-    at = watched[int(len(watched) * (1 - HOLDOUT_SHARE))]
+def _late(watched: pl.DataFrame) -> datetime:
+    at = watched["ts"].sort()[int(watched.height * (1 - HOLDOUT_SHARE))]
     assert isinstance(at, datetime)  # noqa: S101
     return at
 
@@ -126,9 +141,7 @@ def evaluate(
     `told` hears of a long fit, by the model's name, how far it is.
     """
     chosen = make_models(service, names)
-    asked = split(service, protocol, as_of, at)
-    if any(map(reads_content, chosen)):
-        asked = replace(asked, train=replace(asked.train, content=content_of(service.lake, as_of)))
+    asked = _with_content(service, chosen, split(service, protocol, as_of, at), as_of)
     with _told_plainly():
         report = evaluation.evaluate(chosen, asked, holdout=holdout, seed=seed, told=told)
     save_report(service, report)
@@ -140,10 +153,19 @@ def best_on_validation(
 ) -> str:
     """The model with the highest NDCG@10 on the validation targets; the test is not looked at."""
     chosen = make_models(service, names)
-    asked = split(service, "leave-one-out", as_of)
+    asked = _with_content(service, chosen, split(service, "leave-one-out", as_of), as_of)
     with _told_plainly():
         report = evaluation.evaluate(chosen, asked, holdout="validation", resamples=2)
     return max(report.rows, key=lambda row: row.metrics["ndcg@10"].value).model
+
+
+def _with_content(
+    service: Service, models: list[Model], asked: Split, as_of: datetime | None
+) -> Split:
+    """The split with what titles are about, if any of the models reads it."""
+    if not any(map(reads_content, models)):
+        return asked
+    return replace(asked, train=replace(asked.train, content=content_of(service.lake, as_of)))
 
 
 def train(

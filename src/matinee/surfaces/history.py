@@ -52,6 +52,11 @@ class History:
             return self.met
         return Met(self.titles, self.times, (0,) * len(self.titles), (1.0,) * len(self.titles))
 
+    def last(self) -> int | None:
+        """When a title was last met, if any ever was."""
+        times = self.seen().times
+        return times[-1] if times else None
+
     def only(self, titles: Sequence[str]) -> Self:
         """The history as if it had been of these titles alone, in this order.
 

@@ -27,13 +27,13 @@ def save(path: Path, tree: Any, fingerprint: str) -> None:
 def restore(path: Path, like: Tree, fingerprint: str) -> Tree:
     """The tree that `save` wrote, in the shape of `like`.
 
-    Raises `ValueError` where the file is of other data or settings, or is damaged.
+    Raises `ValueError` where the file is of another fit, or is damaged.
     """
     header, arrays = files.read(path)
     if header["name"] != "checkpoint" or header["settings"] != fingerprint:
         raise ValueError(
-            f"{path} is the checkpoint of a fit on other data or with other settings; "
-            "begin anew without resuming, or delete it"
+            f"{path} is the checkpoint of a fit on other data, with other settings or on another "
+            "number of devices; begin anew without resuming, or delete it"
         )
     leaves, shape = jax.tree.flatten(like)
     found = [arrays.get(f"leaf {at}") for at in range(len(leaves))]
@@ -45,7 +45,8 @@ def restore(path: Path, like: Tree, fingerprint: str) -> Tree:
 
 
 class Interruption:
-    """Within it an interruption (SIGINT) is only noted; a second one strikes at once.
+    """Within it an interruption (SIGINT) is only noted; a second one strikes at once, and one that
+    was not heeded strikes at the end.
 
     Outside the main thread signals go elsewhere, and nothing is noted.
 
@@ -61,9 +62,11 @@ class Interruption:
             self._before = signal.signal(signal.SIGINT, self._note)
         return lambda: self._noted
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._main:
             signal.signal(signal.SIGINT, self._before)
+        if self._noted and kind is None:
+            raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._noted:

@@ -17,9 +17,10 @@ class Config:
     each target is held against in a step. correction : share of the log-Q correction of sampled
     softmax, 1 for calibrated scores. smoothing : 0 draws negatives alike, 1 by popularity.
     batch : members in a step, were all as long as the window. epochs : passes over the members.
-    patience : validations without a gain after which training stops. learning_rate : its greatest,
-    after a warm-up, on a cosine to 0. decay : of the weights. average : of the moving average of
-    the weights, which is what is kept. precision : of the products in training. seed : of all
+    patience : validations without a gain after which training stops; ``matinee train`` learns from
+    all that is known and has nothing to validate on. learning_rate : its greatest, after a warm-up,
+    on a cosine to 0. decay : of the weights. average : of the moving average of the weights, which
+    is what is kept. precision : of the products in training. seed : of all
     chance. half_life : days after which an event counts for half as much as a target, 0 for no
     ageing: short where what is watched drifts.
 

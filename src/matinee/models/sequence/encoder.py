@@ -82,7 +82,7 @@ def folded(params: Params) -> Params:
     return {**params, "blocks": blocks}
 
 
-def remember(block: Params, h: Array, xp: Any) -> tuple[Array, Array]:
+def remember(block: Params, h: Array) -> tuple[Array, Array]:
     """Keys and values [B, L, D] of normed tokens."""
     return halves(h @ block["kv"])
 

@@ -109,7 +109,7 @@ class Sequence(Model):
         self._countries, self._devices = Vocabulary(countries), dataset.devices
         found = start.follows(dataset)
         task = Task(
-            self._aged(Events.of(histories, len(self.titles)), dataset.as_of),
+            self._weighed(Events.of(histories, len(self.titles)), dataset.as_of),
             _codes(self._countries, histories.countries),
             found.counts,
         )
@@ -126,13 +126,15 @@ class Sequence(Model):
             learned = self._filled(learned, dataset.content, found.counts)
         self._keep(learned)
 
-    def _aged(self, events: Events, as_of: int) -> Events:
-        """The events, each of less weight as a target the older it is."""
-        if not self.config.half_life:
-            return events
-        ages = np.maximum(as_of - events.times * SECOND, 0) / (self.config.half_life * DAY)
-        weights = events.weights * np.exp2(-np.minimum(ages, OLDEST))
-        return replace(events, weights=weights.astype(np.float32))
+    def _weighed(self, events: Events, as_of: int) -> Events:
+        """The events, each of less weight as a target the older it is, targets of 1 on average."""
+        weights = events.weights
+        if self.config.half_life:
+            ages = np.maximum(as_of - events.times * SECOND, 0) / (self.config.half_life * DAY)
+            weights = weights * np.exp2(-np.minimum(ages, OLDEST))
+        targets = weights[weights > 0]
+        scale = 1 / targets.mean() if len(targets) else 1.0
+        return replace(events, weights=(weights * scale).astype(np.float32))
 
     def _filled(self, params: Params, content: Content, counts: NDArray[np.int64]) -> Params:
         """The weights with what is predicted of titles that nobody watched."""
@@ -227,19 +229,14 @@ def _codes(names: Vocabulary, values: Iterable[str | None]) -> Indices:
 
 
 def _fingerprint(dataset: Dataset, histories: Histories, config: Config) -> str:
-    """What a checkpoint must agree with: the settings and all that is learned from."""
+    """What a checkpoint must agree with: the settings, and all that is learned from or asked."""
     ids = (dataset.titles.ids, dataset.devices.ids, histories.countries)
     said = [config.settings(), *ids, dataset.as_of if config.half_life else 0]
     digest = blake2b(msgspec.json.encode(said), digest_size=16)
-    for array in (
-        histories.offsets,
-        histories.titles,
-        histories.times,
-        histories.weights,
-        histories.signals,
-        histories.devices,
-    ):
-        digest.update(np.ascontiguousarray(array).tobytes())
+    asked = dataset.validation
+    for one in (histories, *((asked.context.histories, asked.targets) if asked else ())):
+        for array in (one.offsets, one.titles, one.times, one.weights, one.signals, one.devices):
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

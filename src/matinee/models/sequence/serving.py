@@ -2,7 +2,8 @@
 
 What a block keeps of past events, their keys and values, does not depend on later ones. So of a
 member who comes back only the tokens after the last that stayed the same are worked out: one where
-nothing was watched since, two where something was. A window that moved on is worked out anew.
+nothing was watched since, and one or two more for every event that came. A window that moved on, or
+changed at its very beginning, is worked out anew. Members asked for in batches are not kept.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ class Kept(NamedTuple):
 
 
 class Encoder:
-    """Turns histories into what is wanted next. Safe for threads; nothing it keeps shows."""
+    """Turns histories into what is wanted next. Safe for threads; what it keeps shows in rounding
+    alone.
+    """
 
     def __init__(self, params: Params, window: int, heads: int, *, query_time: bool) -> None:
         self.params, self.window, self.heads = folded(params), window, heads
@@ -88,25 +91,18 @@ class Encoder:
             step = max(1, AT_ONCE // (self.heads * span**2))
             for start in range(0, len(alike), step):
                 members = alike[start : start + step]
-                tokens = self._tokens(events, members, begin[members], span, at[members])
-                x[members] = self._one(tokens) if len(members) == 1 else self._many(tokens)
+                chosen = (members, begin[members], span)
+                now = at[members] / SECOND
+                tokens = gather(events, *chosen, query_time=self.query_time, now=now)
+                x[members] = self._one(tokens) if len(events) == 1 else self._many(tokens)
         wanted: Floats = finish(self.params, x, context, np)
         return wanted
 
-    def _tokens(
-        self,
-        events: Events,
-        members: NDArray[np.int64],
-        begin: NDArray[np.int64],
-        span: int,
-        at: NDArray[np.int64],
-    ) -> Tokens:
-        """The windows [B, L]; a request's time makes the last gap."""
-        return gather(events, members, begin, span, query_time=self.query_time, now=at / SECOND)
-
     def _many(self, tokens: Tokens) -> Floats:
-        """The same for several of one length; what they share at the start is worked out once."""
-        shared = _shared(tokens)
+        """What the last tokens of windows [B, L] have become [B, D]; what all windows share at
+        the start is worked out once.
+        """
+        shared = _shared(tokens) if len(tokens.titles) > 1 else 0
         if not shared:
             return self._advance(self._empty, tokens)[1]
         past, _ = self._advance(self._empty, Tokens(*(part[:1, :shared] for part in tokens)))
@@ -134,7 +130,7 @@ class Encoder:
         added = []
         for number, (block, old) in enumerate(zip(self.params["blocks"], past, strict=True)):
             h = rms(x, np)
-            new = remember(block, h, np)
+            new = remember(block, h)
             added.append(new)
             every = _extended(old, new)
             if number == len(past) - 1:

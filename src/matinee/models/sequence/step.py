@@ -155,7 +155,7 @@ def step(
 
 
 def _loss(params: Params, batch: Batch, luck: Chance, factors: Array, shape: Shape) -> Array:
-    """The weighted mean over targets of -log p(target)."""
+    """The mean over targets of -log p(target), each times its weight."""
     cast = partial(jnp.asarray, dtype=shape.precision)
     drops = _drops(luck, factors, shape)
     wanted = hidden(jax.tree.map(cast, folded(params)), batch, shape.heads, drops)
@@ -166,8 +166,24 @@ def _loss(params: Params, batch: Batch, luck: Chance, factors: Array, shape: Sha
     wrong = (wanted @ cast(out[luck.negatives]).T).astype(jnp.float32)
     wrong = wrong + (bias[luck.negatives] - luck.log_q)
     wrong = jnp.where(luck.negatives[None, :] == targets[:, None], -1e9, wrong)
+    wrong = _spared(wrong, batch.unwatched, luck.negatives)
     nats = jnp.logaddexp(jax.nn.logsumexp(wrong, axis=-1), right) - right
-    return (nats * weights).sum() / jnp.maximum(weights.sum(), 1e-9)
+    return (nats * weights).sum() / jnp.maximum((weights > 0).sum(), 1)
+
+
+def _spared(wrong: Array, unwatched: Array, negatives: Array) -> Array:
+    """Logits of negatives [B L, K] without those of titles that the member met and did not watch.
+
+    A title that was met and then watched stands in a history as watched, so one that stands there
+    as met was never watched later. To hold it against a target would teach that what was clicked on
+    is not watched next.
+    """
+    members, most = unwatched.shape
+    if not most:
+        return wrong
+    own = (unwatched[:, :, None] == negatives).any(axis=1)
+    apart = wrong.reshape(members, -1, len(negatives))
+    return jnp.where(own[:, None], -1e9, apart).reshape(wrong.shape)
 
 
 def hidden(params: Params, batch: Batch, heads: int, drops: list[Drop]) -> Array:
@@ -178,7 +194,7 @@ def hidden(params: Params, batch: Batch, heads: int, drops: list[Drop]) -> Array
         h = rms(x, jnp)
         bias = distance_bias(block["distance"], length, length, jnp)
         chosen = (drops[3 * number + 1], drops[3 * number + 2], drops[3 * number + 3])
-        x = respond(block, x, h, remember(block, h, jnp), bias, xp=jnp, drops=chosen)
+        x = respond(block, x, h, remember(block, h), bias, xp=jnp, drops=chosen)
     context = params["countries"][batch.countries][:, None] + params["devices"][batch.devices]
     return finish(params, x, context, jnp)
 

@@ -43,10 +43,12 @@ WARM_UP = 200
 """Steps of the warm-up, or a tenth of all where that is less."""
 FLOOR = 0.02
 """The learning rate at the end, as a share of its greatest."""
-LOOKS = 6
-"""How many times a whole fit is validated."""
+LOOKS = 7
+"""How many times a whole fit is validated, at most."""
 LISTENING = 2.0
 """Seconds between two reports of progress."""
+SAVING = 300.0
+"""Seconds between two checkpoints within an epoch."""
 
 Validate = Callable[[Params], float]
 
@@ -98,6 +100,8 @@ class _Loop:
     seen: int = 0
     taken: int = 0
     told: float = 0.0
+    kept: float = field(default_factory=time.perf_counter)
+    loss: float = 0.0
     losses: list[Array] = field(default_factory=list)
 
     @cached_property
@@ -115,14 +119,18 @@ class _Loop:
         return self.plan.steps(self.task.events.lengths - 1)
 
     def go(self, start: Params) -> Params:
-        state, best = begin(start), Best(np.float64(-np.inf), start, np.int64(0))
+        state = begin(start)
+        best = Best(np.float64(-np.inf), start if self.validate else {}, np.int64(0))
         if self.run.resume and self.run.checkpoint and self.run.checkpoint.exists():
             state, best = checkpoint.restore(self.run.checkpoint, (state, best), self.fingerprint)
         shape, devices = shape_of(self.config), mesh()
         state, done = copied(state, devices), int(state.steps)
         with checkpoint.Interruption() as interrupted:
             for epoch in range(done // self.steps, self.config.epochs):
-                good, self.losses = _home(state.average), []
+                if best.looks >= self.config.patience:
+                    break
+                good, self.loss, self.losses = _home(state.average), 0.0, []
+                first = done
                 for batch, luck, factors in self._epoch(epoch, done % self.steps):
                     rate = self._rate(done)
                     state, loss = step(
@@ -130,18 +138,18 @@ class _Loop:
                     )
                     done += 1
                     self._note(batch, loss)
-                    self._tell(done, best)
-                    if interrupted() and done % self.steps:
+                    self._tell(done, done - first, best)
+                    if done % self.steps and interrupted():
                         self._leave(state, best)
+                    if self._due() and _sane(state):
+                        self._keep(state, best)
                 if not _sane(state):
                     return self._stop(epoch, best, good)
                 best = self._look(state, best, epoch)
-                self._tell(done, best, always=True)
-                if interrupted():
-                    self._leave(state, best)
+                self._tell(done, done - first, best, always=True)
                 self._keep(state, best)
-                if best.looks >= self.config.patience:
-                    break
+                if interrupted():
+                    raise KeyboardInterrupt
         return best.weights if self.validate else _home(state.average)
 
     def _epoch(self, epoch: int, skip: int) -> Iterator[tuple[Batch, Chance, Array]]:
@@ -168,7 +176,7 @@ class _Loop:
 
     def _look(self, state: State, best: Best, epoch: int) -> Best:
         """Validate now and then, and at the end."""
-        every = max(1, self.config.epochs // LOOKS)
+        every = -(-self.config.epochs // LOOKS)
         if self.validate is None or ((epoch + 1) % every and epoch + 1 < self.config.epochs):
             return best
         weights = _home(state.average)
@@ -193,22 +201,26 @@ class _Loop:
             self._keep(state, best)
         raise KeyboardInterrupt
 
+    def _due(self) -> bool:
+        return time.perf_counter() - self.kept > SAVING
+
     def _keep(self, state: State, best: Best) -> None:
         if self.run.checkpoint:
             checkpoint.save(self.run.checkpoint, (state, best), self.fingerprint)
+        self.kept = time.perf_counter()
 
     def _note(self, batch: Batch, loss: Array) -> None:
         self.losses.append(loss)
         self.seen += int(np.count_nonzero(batch.weights))
         self.taken += 1
 
-    def _loss(self) -> float:
-        return float(jnp.mean(jnp.stack(self.losses))) if self.losses else 0.0
-
-    def _tell(self, done: int, best: Best, *, always: bool = False) -> None:
+    def _tell(self, done: int, steps: int, best: Best, *, always: bool = False) -> None:
+        """Tell of the progress after so many steps of this epoch."""
         now = time.perf_counter()
         if not always and now - self.told < LISTENING:
             return
+        self.loss += float(np.sum(jax.device_get(self.losses)))
+        self.losses.clear()
         self.told, spent = now, now - self.begun
         total = self.steps * self.config.epochs
         self.run.told(
@@ -217,7 +229,7 @@ class _Loop:
                 epoch=-(-done // self.steps),
                 epochs=self.config.epochs,
                 rate=self.seen / max(spent, 1e-9),
-                loss=self._loss(),
+                loss=self.loss / max(steps, 1),
                 left=spent / max(self.taken, 1) * (total - done),
                 validation=float(best.value) if np.isfinite(best.value) else None,
             )

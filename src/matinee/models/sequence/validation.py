@@ -22,6 +22,8 @@ def ndcg(scores: Floats, asked: Holdout) -> float:
         open_scores[seen.indices[seen.indptr[row] : seen.indptr[row + 1]]] = -np.inf
         targets = wanted.indices[wanted.indptr[row] : wanted.indptr[row + 1]]
         places = sorted(int((open_scores >= own[target]).sum()) - 1 for target in targets)
+        for at in range(len(places) - 2, -1, -1):  # of targets alike, one stands before the other
+            places[at] = min(places[at], places[at + 1] - 1)
         gain = sum(discounts[place] for place in places if place < PLACES)
         gains.append(gain / discounts[: len(targets)].sum())
     return float(np.mean(gains))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,6 +66,13 @@ class Events:
         """Tokens of each member, the start included."""
         return np.diff(self.offsets)
 
+    @cached_property
+    def unwatched(self) -> NDArray[np.bool_]:
+        """What was met and not watched; no start is."""
+        found: NDArray[np.bool_] = self.weights == 0
+        found[self.offsets[:-1]] = False
+        return found
+
 
 def _spread(
     place: NDArray[np.bool_], values: NDArray[Any], start: float, dtype: Any = None
@@ -93,7 +101,8 @@ class Batch(NamedTuple):
     """B windows of L tokens that end in padding, and what followed each token.
 
     targets, weights : of the next event [B, L]; weight 0 where there is none. devices [B, L] and
-    countries [B] : codes of the context, -1 unknown.
+    countries [B] : codes of the context, -1 unknown. unwatched : titles of the window that were
+    met and not watched [B, L], -1 for the others; [B, 0] where nobody has any.
     """
 
     tokens: Tokens
@@ -101,6 +110,7 @@ class Batch(NamedTuple):
     weights: Floats
     devices: Indices
     countries: Indices
+    unwatched: Indices
 
 
 def gather(
@@ -115,7 +125,7 @@ def gather(
     """Windows [B, length] of these members from `begin` on; padding repeats the last token.
 
     The gap of a token is the time since the one before, or with `query_time` until the one after:
-    of the last token of a history until `now` (seconds), 0 if that is not given.
+    of the last token of a history until `now` (seconds), 0 if that is not given. A start has none.
     """
     here, after = _places(events, members, begin, length)
     times = events.times
@@ -125,7 +135,7 @@ def gather(
     else:
         gaps = times[after] - times[here]
         if now is not None:
-            last = after == here
+            last = (after == here) & (here > events.offsets[members][:, None])
             gaps = np.where(last, now[:, None] - times[here], gaps)
     return Tokens(events.titles[here], knots(gaps), events.signals[here])
 
@@ -155,12 +165,16 @@ def learning(
     """Windows with what followed each token."""
     here, after = _places(events, members, begin, length)
     followed = after > here
+    unwatched = events.titles[here[:, :0]]
+    if events.unwatched.any():
+        unwatched = np.where(events.unwatched[here], events.titles[here], -1).astype(np.int32)
     return Batch(
         gather(events, members, begin, length, query_time=query_time),
         np.where(followed, events.titles[after], 0).astype(np.int32),
         np.where(followed, events.weights[after], 0).astype(np.float32),
         np.where(followed, events.devices[after], -1).astype(np.int32),
         countries[members],
+        unwatched,
     )
 
 
