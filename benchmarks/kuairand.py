@@ -82,6 +82,8 @@ GRID: tuple[dict[str, Any], ...] = (
     {"smoothing": 0.0},
     {"smoothing": 1.0},
     {"window": 100},
+    {"horizon": 10},
+    {"horizon": 50},
     {"half_life": 3.0},
     {"half_life": 0.0},
 )

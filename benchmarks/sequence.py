@@ -18,8 +18,8 @@ With no flag: the tables of one seed and serving.
               the validation targets, since choices are made by them.
 --plan        the plans among which the default was chosen, by validation, at 6 epochs.
 --time-split  learn from the first 80 % of the events, stop by the next tenth, ask for the last. The
-              others' settings are chosen on that tenth. The interval is of the difference, members
-              resampled in pairs.
+              others' settings, and our horizon, are chosen on that tenth. The interval is of the
+              difference, members resampled in pairs.
 --serving     milliseconds to score one member of 200 events, and members a second in batches; with
               one BLAS thread, which is what is judged, and with one a core.
 --peer-python an interpreter with RecTools 0.19 (see benchmarks/peers/rectools_sasrec.py): its
@@ -443,8 +443,11 @@ def plan(seed: int) -> None:
     rich.print(table)
 
 
+HORIZONS = (1, 10, 50, 200)
+
+
 def time_split(seeds: list[int]) -> bool:
-    split = split_of(TIME)
+    split, told = split_of(TIME), Run(partial(tell, "sequence"))
     grids: tuple[tuple[Model, ...], ...] = (
         tuple(Popularity(days=days) for days in (None, 365, 120, 30, 14, 7, 3)),
         tuple(EASE(l2=l2) for l2 in (100.0, 200.0, 500.0, 1000.0, 2000.0)),
@@ -467,11 +470,18 @@ def time_split(seeds: list[int]) -> bool:
         each = judged(split.test, scored(chosen, split.test))
         row(f"{chosen.name} {chosen.settings()}", each)
         best[chosen.name] = each["ndcg@10"]
-    runs = []
-    for seed in seeds:
-        model = Sequence(seed=seed).fit(split.train, Run(partial(tell, "sequence")))
+    validated = {}
+    for horizon in HORIZONS:
+        tried = Sequence(epochs=3, horizon=horizon).fit(split.train, told)
+        each = judged(split.validation, scored(tried, split.validation))
+        validated[horizon] = means(each)["ndcg@10"]
+        print(f"horizon {horizon}, 3 epochs: {validated[horizon]:.4f} by validation", flush=True)
+    wide, runs = max(validated, key=validated.__getitem__), []
+    for horizon, seed in [(1, seeds[0]), *((wide, seed) for seed in seeds)]:
+        model = Sequence(horizon=horizon, seed=seed).fit(split.train, told)
         runs.append(judged(split.test, scored(model, split.test)))
-        row(f"sequence, seed {seed}", runs[-1])
+        row(f"sequence, horizon {horizon}, seed {seed}", runs[-1])
+    runs = runs[1:]
     ours = np.mean([run["ndcg@10"] for run in runs], axis=0)
     met = True
     rich.print(table)

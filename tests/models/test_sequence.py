@@ -38,7 +38,7 @@ from matinee.models.sequence.encoder import folded
 from matinee.models.sequence.serving import Encoder
 from matinee.models.sequence.step import hidden, untouched
 from matinee.models.sequence.validation import ndcg
-from matinee.models.sequence.windows import Batch, Events, Plan, gather, opening
+from matinee.models.sequence.windows import Batch, Events, Plan, gather, learning, opening
 
 SMALL: dict[str, Any] = {"width": 16, "blocks": 2, "window": 20, "batch": 8, "epochs": 3}
 TITLES = Vocabulary([f"title {number}" for number in range(30)])
@@ -218,6 +218,49 @@ def test_an_event_of_no_weight_informs_and_is_never_a_target() -> None:
         replace(Histories.of([[0, 2]]), weights=np.array([1, 0], np.float32)), np.array([2])
     )
     assert model.believe(clicked).mean[0, [1, 3]].argmax() == 0
+
+
+def test_a_horizon_asks_for_what_is_watched_soon() -> None:
+    """After 0 always comes 1, and then 2."""
+    log = Histories.of([[0, 1, 2]] * 80)
+    settings = {"epochs": 60, "learning_rate": 5e-3, "dropout": 0.0, "query_time": False}
+    soon = [scores(learn(log, horizon=horizon, **settings), [0]) for horizon in (1, 2)]
+    (first, second), (either, other) = (found[[1, 2]] for found in soon)
+    assert first - second > 3
+    assert abs(either - other) < 0.5
+    assert min(either, other) - np.delete(soon[1], [1, 2]).max() > 3
+
+
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=5),
+    horizon=st.integers(1, 15),
+    luck=st.floats(0, 1, exclude_max=True),
+)
+def test_a_target_is_one_of_the_events_that_follow(
+    lengths: list[int], horizon: int, luck: float
+) -> None:
+    """Titles are numbered by place, so a target tells how far ahead it is."""
+    events = Events.of(Histories.of([list(range(length)) for length in lengths]), 30)
+    members, begin = np.arange(len(lengths)), np.zeros(len(lengths), np.int64)
+    nowhere = np.full(len(lengths), -1, np.int32)
+    drawn = np.full((len(lengths), 14), luck)
+    batch = learning(
+        events,
+        members,
+        begin,
+        14,
+        query_time=True,
+        countries=nowhere,
+        horizon=horizon,
+        luck=drawn,
+    )
+    for member, length in enumerate(lengths):
+        for place in range(14):
+            left = length - place
+            assert (batch.weights[member, place] > 0) == (left > 0)
+            if left > 0:
+                ahead = int(luck * min(horizon, left))
+                assert batch.targets[member, place] == place + ahead
 
 
 def test_a_title_that_was_only_met_is_not_held_against_what_was_watched() -> None:

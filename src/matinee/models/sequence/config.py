@@ -20,9 +20,10 @@ class Config:
     patience : validations without a gain after which training stops; ``matinee train`` learns from
     all that is known and has nothing to validate on. learning_rate : its greatest, after a warm-up,
     on a cosine to 0. decay : of the weights. average : of the moving average of the weights, which
-    is what is kept. precision : of the products in training. seed : of all
-    chance. half_life : days after which an event counts for half as much as a target, 0 for no
-    ageing: short where what is watched drifts.
+    is what is kept. horizon : a target is one of so many events that follow: 1 asks what is watched
+    next, more what is watched soon (Pancha et al., PinnerFormer, KDD 2022). precision : of the
+    products in training. seed : of all chance. half_life : days after which an event counts for
+    half as much as a target, 0 for no ageing: short where what is watched drifts.
 
     >>> Config(width=32).heads
     2
@@ -45,6 +46,7 @@ class Config:
     patience: int = 4
     learning_rate: float = 4e-3
     half_life: float = 0.0
+    horizon: int = 1
     decay: float = 0.0
     average: float = 0.998
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -90,6 +92,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "patience": (1, 100_000),
     "learning_rate": (1e-7, 1.0),
     "half_life": (0.0, 1e6),
+    "horizon": (1, 100_000),
     "decay": (0.0, 1.0),
     "average": (0.0, 0.99999),
     "seed": (0, 2**31 - 1),

@@ -158,7 +158,12 @@ class _Loop:
         rng = np.random.default_rng([config.seed, epoch])
         factors = pool(config, self.plan, rng)
         order = batches(
-            task.events, self.plan, rng, query_time=config.query_time, countries=task.countries
+            task.events,
+            self.plan,
+            rng,
+            query_time=config.query_time,
+            countries=task.countries,
+            horizon=config.horizon,
         )
         for number, batch in enumerate(order):
             if number >= skip:

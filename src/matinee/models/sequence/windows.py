@@ -161,9 +161,15 @@ def learning(
     *,
     query_time: bool,
     countries: Indices,
+    horizon: int = 1,
+    luck: NDArray[np.float64] | float = 0.0,
 ) -> Batch:
-    """Windows with what followed each token."""
-    here, after = _places(events, members, begin, length)
+    """Windows with one of the `horizon` events that followed each token: the first by `luck` 0 and
+    the last by one close to 1 [B, length].
+    """
+    here, _ = _places(events, members, begin, length)
+    reach = np.minimum(events.offsets[members + 1][:, None] - 1 - here, horizon)
+    after = here + np.minimum(reach, 1 + (luck * reach).astype(np.int64))
     followed = after > here
     unwatched = events.titles[here[:, :0]]
     if events.unwatched.any():
@@ -257,9 +263,19 @@ def batches(
     *,
     query_time: bool,
     countries: Indices,
+    horizon: int = 1,
 ) -> Iterator[Batch]:
     """The batches of one epoch, all chance taken from `rng` in a fixed order."""
     for length, members in plan.epoch(events.lengths - 1, rng):
         begin = plan.windows(events, members, length, rng)
-        batch = learning(events, members, begin, length, query_time=query_time, countries=countries)
+        batch = learning(
+            events,
+            members,
+            begin,
+            length,
+            query_time=query_time,
+            countries=countries,
+            horizon=horizon,
+            luck=rng.random((len(members), length)) if horizon > 1 else 0.0,
+        )
         yield padded(batch, plan.rows(length))
