@@ -301,26 +301,31 @@ def tell(model: str, progress: Progress) -> None:
         print(f"\r{model} {line}, {progress.left:.0f} s left  ", end="", file=sys.stderr)
 
 
-def fitted(
-    settings: dict[str, Any], *, split: str = LEAVE_ONE_OUT, change: str = "", anew: bool = False
-) -> Any:
-    """What a fit in a process of its own came to, or had come to."""
-    key = {"split": split, "change": change, "settings": Config(**settings).settings()}
-    if not anew and KEPT.exists():
-        for line in KEPT.read_text().splitlines():
-            kept = json.loads(line)
-            if kept["asked"] == key:
-                if kept["with"]["code"] != code():
-                    print(f"of other code: {settings} {change} ({split})", flush=True)
-                return kept["found"]
-    print(f"fitting {settings or 'the default'} {change} ({split}) ...", file=sys.stderr)
-    found = child("--one", json.dumps(key))
-    if not anew:
-        cores = len(os.sched_getaffinity(0))
-        what = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "cores": cores, "code": code()}
-        KEPT.parent.mkdir(exist_ok=True)
-        with KEPT.open("a") as file:
-            file.write(json.dumps({"asked": key, "found": found, "with": what}) + "\n")
+def question(settings: dict[str, Any], split: str = LEAVE_ONE_OUT, change: str = "") -> Any:
+    """All that a fit depends on."""
+    return {"split": split, "change": change, "settings": Config(**settings).settings()}
+
+
+def fit(asked: dict[str, Any]) -> Any:
+    """What a fit in a process of its own comes to."""
+    print(f"fitting {asked} ...", file=sys.stderr)
+    return child("--one", json.dumps(asked))
+
+
+def fitted(settings: dict[str, Any], *, split: str = LEAVE_ONE_OUT, change: str = "") -> Any:
+    """The same, or what it had come to."""
+    asked = question(settings, split, change)
+    for line in KEPT.read_text().splitlines() if KEPT.exists() else ():
+        kept = json.loads(line)
+        if kept["asked"] == asked:
+            if kept["with"]["code"] != code():
+                print(f"of other code: {settings} {change} ({split})", flush=True)
+            return kept["found"]
+    found, cores = fit(asked), len(os.sched_getaffinity(0))
+    what = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "cores": cores, "code": code()}
+    KEPT.parent.mkdir(exist_ok=True)
+    with KEPT.open("a") as file:
+        file.write(json.dumps({"asked": asked, "found": found, "with": what}) + "\n")
     return found
 
 
@@ -462,11 +467,9 @@ def time_split(seeds: list[int]) -> bool:
         table.add_row(name, *cells, f"{low[0]:.4f} to {high[0]:.4f}")
 
     for grid in grids:
-        chosen = grid[0].fit(split.train)
-        if len(grid) > 1:
-            report = evaluate(grid, split, holdout="validation", resamples=1)
-            order = [one.metrics["ndcg@10"].value for one in report.rows][-len(grid) :]
-            chosen = grid[int(np.argmax(order))]
+        report = evaluate(grid, split, holdout="validation", resamples=1)
+        order = [one.metrics["ndcg@10"].value for one in report.rows][-len(grid) :]
+        chosen = grid[int(np.argmax(order))]
         each = judged(split.test, scored(chosen, split.test))
         row(f"{chosen.name} {chosen.settings()}", each)
         best[chosen.name] = each["ndcg@10"]
@@ -476,13 +479,16 @@ def time_split(seeds: list[int]) -> bool:
         each = judged(split.validation, scored(tried, split.validation))
         validated[horizon] = means(each)["ndcg@10"]
         print(f"horizon {horizon}, 3 epochs: {validated[horizon]:.4f} by validation", flush=True)
-    wide, runs = max(validated, key=validated.__getitem__), []
-    for horizon, seed in [(1, seeds[0]), *((wide, seed) for seed in seeds)]:
+
+    def run(horizon: int, seed: int) -> np.ndarray:
         model = Sequence(horizon=horizon, seed=seed).fit(split.train, told)
-        runs.append(judged(split.test, scored(model, split.test)))
-        row(f"sequence, horizon {horizon}, seed {seed}", runs[-1])
-    runs = runs[1:]
-    ours = np.mean([run["ndcg@10"] for run in runs], axis=0)
+        each = judged(split.test, scored(model, split.test))
+        row(f"sequence, horizon {horizon}, seed {seed}", each)
+        return each["ndcg@10"]
+
+    run(1, seeds[0])
+    wide = max(validated, key=validated.__getitem__)
+    ours = np.mean([run(wide, seed) for seed in seeds], axis=0)
     met = True
     rich.print(table)
     for name, theirs in best.items():
@@ -628,7 +634,7 @@ def race(python: str, minutes: float, seed: int) -> bool:
         table.add_row("RecTools SASRec", f"{one['seconds']:.0f}", f"{one['epochs']:.1f}", *cells)
     theirs = max(looks, key=lambda one: one["validation"]["ndcg@10"])
     for epochs in (2, 4, 8, Config().epochs):
-        run = fitted({"query_time": False, "epochs": epochs, "seed": seed}, anew=True)
+        run = fit(question({"query_time": False, "epochs": epochs, "seed": seed}))
         cells = [f"{run[name]:.4f}" for name in ("validation", "ndcg@10", "hr@10")]
         table.add_row("sequence", f"{run['seconds']:.0f}", str(epochs), *cells)
         reached = run["validation"] >= theirs["validation"]["ndcg@10"]

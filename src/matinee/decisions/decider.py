@@ -177,9 +177,9 @@ class Decider(Generic[SurfaceT]):
                 self.choices.note(decision)
         return decisions
 
-    def _last(self, member_id: str) -> int | None:
+    def _last(self, member_id: str, generation: int) -> int | None:
         """When the member last met a title, found out once for each generation of the history."""
-        key = (member_id, self.histories.generation(member_id))
+        key = (member_id, generation)
         return self._lasts.get(key, lambda: self.histories.history(member_id).last())
 
     def _eligible(self, request: Request, row: Row | None) -> Candidates:
@@ -209,14 +209,15 @@ class Decider(Generic[SurfaceT]):
         self, request: Request, candidates: Candidates, chosen: tuple[Choice, ...]
     ) -> tuple[Any, ...]:
         """All that what precedes a draw depends on, but for the rows of a page."""
+        member, generation = request.member_id, self.histories.generation(request.member_id)
         return (
-            request.member_id,
-            self.histories.generation(request.member_id),
+            member,
+            generation,
             candidates.hash,
             request.country,
             request.device,
             _text(request.features),
-            moment(micros(request.at), self._last(request.member_id)),
+            moment(micros(request.at), self._last(member, generation)),
             chosen,
         )
 

@@ -67,11 +67,14 @@ class Events:
         return np.diff(self.offsets)
 
     @cached_property
-    def unwatched(self) -> NDArray[np.bool_]:
-        """What was met and not watched; no start is."""
-        found: NDArray[np.bool_] = self.weights == 0
-        found[self.offsets[:-1]] = False
-        return found
+    def unwatched(self) -> Indices:
+        """The titles [N] of what was met and not watched, -1 for the others and the starts; [0]
+        where nobody has any.
+        """
+        met = self.weights == 0
+        met[self.offsets[:-1]] = False
+        found = np.where(met, self.titles, -1) if met.any() else np.zeros(0)
+        return found.astype(np.int32)
 
 
 def _spread(
@@ -127,8 +130,8 @@ def gather(
     The gap of a token is the time since the one before, or with `query_time` until the one after:
     of the last token of a history until `now` (seconds), 0 if that is not given. A start has none.
     """
-    here, after = _places(events, members, begin, length)
-    times = events.times
+    here, stop = _places(events, members, begin, length)
+    after, times = np.minimum(here + 1, stop), events.times
     if not query_time:
         first = events.offsets[members][:, None]
         gaps = times[here] - times[np.maximum(here - 1, first)]
@@ -143,14 +146,10 @@ def gather(
 def _places(
     events: Events, members: NDArray[np.int64], begin: NDArray[np.int64], length: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the tokens of each window stand [B, length], and the ones after them.
-
-    At the end of a history both are the last token.
-    """
+    """Where the tokens of each window stand [B, length], and the last of each history [B, 1]."""
     stop = events.offsets[members + 1][:, None] - 1
     place = (events.offsets[members] + begin)[:, None] + np.arange(length)
-    here = np.minimum(place, stop)
-    return here, np.minimum(place + 1, stop)
+    return np.minimum(place, stop), stop
 
 
 def learning(
@@ -167,13 +166,11 @@ def learning(
     """Windows with one of the `horizon` events that followed each token: the first by `luck` 0 and
     the last by one close to 1 [B, length].
     """
-    here, _ = _places(events, members, begin, length)
-    reach = np.minimum(events.offsets[members + 1][:, None] - 1 - here, horizon)
+    here, stop = _places(events, members, begin, length)
+    reach = np.minimum(stop - here, horizon)
     after = here + np.minimum(reach, 1 + (luck * reach).astype(np.int64))
     followed = after > here
-    unwatched = events.titles[here[:, :0]]
-    if events.unwatched.any():
-        unwatched = np.where(events.unwatched[here], events.titles[here], -1).astype(np.int32)
+    unwatched = events.unwatched[here] if len(events.unwatched) else events.titles[here[:, :0]]
     return Batch(
         gather(events, members, begin, length, query_time=query_time),
         np.where(followed, events.titles[after], 0).astype(np.int32),
