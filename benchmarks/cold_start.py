@@ -1,19 +1,21 @@
 """Titles that nobody has watched yet, ranked by what they are about: MovieLens-1M.
 
     MATINEE_DATA=... python -m benchmarks.cold_start [--seeds 3]
-        [--model sequence] [--settings '{"epochs": 8}']
+        [--model NAME] [--settings '{"epochs": 8}']
 
 Of the 5-core titles a random tenth is hidden: from the training data, from the members' histories
 and from the content that the model is fitted with. It then adopts the whole catalogue: genres and
 year of MovieLens, words of the name, and the cast of ``wikidata-films/movies.db`` where a film of
-that name and year stands there. Each member who watched a hidden title is asked with the whole of
-their other history; the targets are the hidden titles they watched. Ranked are the hidden titles
-among themselves, and among all titles that the member has not watched. Without ``--model`` a quick
-one is used: a truncated singular value decomposition of what is watched by the same members.
+that name and year stands there. Each member who watched a hidden title is asked twice: with the
+whole of their other history, for all the hidden titles they watched; and at the moment when they
+watched one, drawn at random, for that one. Ranked are the hidden titles among themselves, and among
+all titles that the member has not watched.
 
 Beside it stand a random order and popularity by genre, ties broken at random: a title's score is
 the sum, over its genres, of the share of the member's history in the genre times the mean number of
-members who watched one of its titles. (The mean over a title's genres does worse.)
+members who watched one of its titles. (The mean over a title's genres does worse.) The
+last row, for comparison alone, is a singular value decomposition of what is watched by the same
+members, its vectors mapped from content as the model's are.
 
 recall@K is hits over min(K, targets), NDCG@10 as in ``matinee.evaluation``; both are means over
 members. Intervals are Student's at 95 % over the seeds, which draw what is hidden. Bar: the 95 %
@@ -31,6 +33,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +57,7 @@ HIDDEN = 0.1
 BATCH = 256
 METRICS = ("recall@10", "recall@20", "recall@50", "ndcg@10")
 OTHERS = ("random", "genre")
+AFTER, THEN = "asked at the end of all", "asked as it is watched"
 
 Figures = dict[str, NDArray[np.float64]]
 Scores = Callable[[Context, NDArray[np.int32]], NDArray]
@@ -159,15 +163,22 @@ def plain(name: str) -> str:
 
 
 @dataclass(frozen=True)
+class Question:
+    """Who is asked, and what they watched. targets : bool [members asked, hidden titles]."""
+
+    context: Context
+    targets: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Trial:
-    """One draw of what is hidden. targets : bool [members asked, hidden titles]."""
+    """One draw of what is hidden, and what is asked about it, by name."""
 
     warm: Vocabulary
     hidden: Vocabulary
     train: Dataset
     catalogue: Content
-    context: Context
-    targets: NDArray[np.bool_]
+    asked: dict[str, Question]
     seed: int
 
     @classmethod
@@ -178,24 +189,56 @@ class Trial:
         hidden = Vocabulary(title for title in ids if title in drawn)
         warm = Vocabulary(title for title in ids if title not in drawn)
         rows = log.sort("member_id", "ts", "seq").group_by("member_id", maintain_order=True)
-        lists = rows.agg("title_id", "ts")
-        coded = [warm.encode(row) for row in lists["title_id"]]
-        times = [np.array(row)[code >= 0] for row, code in zip(lists["ts"], coded, strict=True)]
-        known = Histories.of([code[code >= 0].tolist() for code in coded], times)
-        targets = np.zeros((len(coded), len(hidden)), np.bool_)
-        for member, row in enumerate(lists["title_id"]):
-            found = hidden.encode(row)
-            targets[member, found[found >= 0]] = True
+        members = [
+            Watched(warm.encode(names), hidden.encode(names), np.array(times))
+            for _, names, times in rows.agg("title_id", "ts").iter_rows()
+        ]
+        known = histories([member.before(len(member.times)) for member in members])
         of_warm = about(titles.filter(~pl.col("title_id").is_in(hidden.ids)))
         train = replace(Dataset.of(warm, known), content=Content.of(of_warm))
-        asked = np.flatnonzero(targets.any(axis=1))
-        histories = Histories.of(
-            [known.titles_of(member).tolist() for member in asked],
-            [known.times_of(member).tolist() for member in asked],
-        )
-        at = np.array([max(known.times_of(member), default=0) + 1 for member in asked])
-        context = Context(histories, at)
-        return cls(warm, hidden, train, Content.of(about(titles)), context, targets[asked], seed)
+        some = [member for member in members if (member.hidden >= 0).any()]
+        asked = {AFTER: at_the_end(some, len(hidden)), THEN: at_a_watch(some, len(hidden), rng)}
+        return cls(warm, hidden, train, Content.of(about(titles)), asked, seed)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a member watched, oldest first: numbers among warm and hidden titles [N], -1 if not."""
+
+    warm: NDArray[np.int32]
+    hidden: NDArray[np.int32]
+    times: NDArray[np.int64]
+
+    def before(self, place: int) -> tuple[list[int], list[int]]:
+        """The warm titles before a place, and their times."""
+        known = np.flatnonzero(self.warm[:place] >= 0)
+        return self.warm[known].tolist(), self.times[known].tolist()
+
+
+def histories(rows: list[tuple[list[int], list[int]]]) -> Histories:
+    return Histories.of([titles for titles, _ in rows], [times for _, times in rows])
+
+
+def at_the_end(members: list[Watched], size: int) -> Question:
+    """All that is known of a member's life, and every hidden title in it."""
+    known = histories([member.before(len(member.times)) for member in members])
+    targets = np.zeros((len(members), size), np.bool_)
+    for row, member in enumerate(members):
+        targets[row, member.hidden[member.hidden >= 0]] = True
+    at = np.array([max(known.times_of(row), default=0) + 1 for row in range(len(members))])
+    return Question(Context(known, at), targets)
+
+
+def at_a_watch(members: list[Watched], size: int, rng: np.random.Generator) -> Question:
+    """The moment at which a member watched a hidden title, one drawn of each member's."""
+    places = [int(rng.choice(np.flatnonzero(member.hidden >= 0))) for member in members]
+    both = list(zip(members, places, strict=True))
+    targets = np.zeros((len(members), size), np.bool_)
+    targets[np.arange(len(members)), [member.hidden[place] for member, place in both]] = True
+    at = np.array([member.times[place] for member, place in both])
+    return Question(
+        Context(histories([member.before(place) for member, place in both]), at), targets
+    )
 
 
 def by_content(trial: Trial, model: Model) -> Scores:
@@ -232,22 +275,23 @@ def at_random(trial: Trial) -> Scores:
     return lambda context, titles: rng.random((len(context), len(titles)))
 
 
-def judge(trial: Trial, scores: Scores, *, among_all: bool) -> NDArray[np.float64]:
+def judge(
+    trial: Trial, question: Question, scores: Scores, *, among_all: bool
+) -> NDArray[np.float64]:
     """The mean of each of `METRICS`."""
     warm, hidden = len(trial.warm), len(trial.hidden)
     titles = np.arange(0 if among_all else warm, warm + hidden, dtype=np.int32)
-    sums = np.zeros(len(METRICS))
-    for start in range(0, len(trial.context), BATCH):
-        stop = min(start + BATCH, len(trial.context))
-        histories = trial.context.histories.rows(start, stop)
-        context = Context(histories, trial.context.at[start:stop])
-        seen = histories.matrix(warm + hidden).toarray()[:, titles] > 0
+    sums, members = np.zeros(len(METRICS)), len(question.context)
+    for start in range(0, members, BATCH):
+        stop = min(start + BATCH, members)
+        context = question.context.rows(start, stop)
+        seen = context.histories.matrix(warm + hidden).toarray()[:, titles] > 0
         targets = np.zeros_like(seen)
-        targets[:, len(titles) - hidden :] = trial.targets[start:stop]
+        targets[:, len(titles) - hidden :] = question.targets[start:stop]
         lists = ranked(scores(context, titles), seen, targets, 50)
         hits = np.take_along_axis(targets, np.maximum(lists, 0), axis=1) & (lists >= 0)
         sums += member_figures(hits, targets.sum(axis=1)).sum(axis=0)
-    return sums / len(trial.context)
+    return sums / members
 
 
 def member_figures(hits: NDArray[np.bool_], targets: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -289,7 +333,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--model", help="the name of a model, such as sequence")
+    parser.add_argument("--model", default="sequence", help="the name of one that adopts titles")
     parser.add_argument("--seeds", type=int, default=3, help="how many draws of what is hidden")
     parser.add_argument("--settings", type=json.loads, default={}, help="its settings, as JSON")
     arguments = parser.parse_args()
@@ -297,29 +341,33 @@ def main() -> int:
         print("set MATINEE_DATA to the folder that holds ml-1m/, and wikidata-films/ for casts")
         return 2
     folder = Path(os.environ["MATINEE_DATA"])
-    kind = CoWatch if arguments.model is None else model_class(arguments.model)
+    kind = model_class(arguments.model)
     log = five_core(interactions(folder))
     titles = catalogue(folder, log["title_id"].unique().to_list())
     share = (titles["cast"].list.len() > 0).mean()
     print(f"{platform.machine()}, {os.cpu_count()} cores, numpy {np.__version__}")
     print(f"{titles.height} titles, {share:.0%} of them with a cast; {log.height} events")
-    among: dict[bool, dict[str, list]] = {False: {}, True: {}}
+    figures: dict[tuple[str, bool], dict[str, list[NDArray[np.float64]]]] = {}
     for seed in range(arguments.seeds):
         start = time.perf_counter()
         trial = Trial.of(log, titles, seed)
         ways = {
             "random": at_random(trial),
             "genre": by_genre(trial),
+            CoWatch.name: by_content(trial, CoWatch()),
             kind.name: by_content(trial, kind(**arguments.settings)),
         }
-        for among_all, found in among.items():
-            for name, scores in ways.items():
-                found.setdefault(name, []).append(judge(trial, scores, among_all=among_all))
-        asked = f"{len(trial.hidden)} titles hidden, {len(trial.context)} members asked"
+        for (name, question), among_all in product(trial.asked.items(), (False, True)):
+            found = figures.setdefault((name, among_all), {way: [] for way in ways})
+            for way, scores in ways.items():
+                found[way].append(judge(trial, question, scores, among_all=among_all))
+        asked = f"{len(trial.hidden)} titles hidden, {len(question.context)} members asked"
         print(f"seed {seed}: {asked}, {time.perf_counter() - start:.0f} s", flush=True)
-    figures = [{name: np.array(v) for name, v in found.items()} for found in among.values()]
-    met = report(figures[0], kind.name, "hidden titles among themselves")
-    return 0 if report(figures[1], kind.name, "hidden titles among all") & met else 1
+    met = True
+    for (name, among_all), found in figures.items():
+        title = f"{name}, hidden titles among {'all' if among_all else 'themselves'}"
+        met &= report({way: np.array(each) for way, each in found.items()}, kind.name, title)
+    return 0 if met else 1
 
 
 if __name__ == "__main__":

@@ -114,6 +114,22 @@ def test_a_new_title_can_come_first_and_learned_ones_keep_their_scores(fitted: S
     assert fitted.titles.ids == model.titles.ids[:size], "the model itself is as it was"
 
 
+def test_a_new_title_of_what_is_popular_is_expected_to_be_popular() -> None:
+    """Every fourth title has a star, and is watched eight times as often, by anybody."""
+    names = [f"{'star' if place % 4 == 0 else 'plain'} {place}" for place in range(80)]
+    content = Content.of({name: [f"cast={name.split()[0]}"] for name in names})
+    shares = np.array([8.0 if name.startswith("star") else 1.0 for name in names])
+    rng = np.random.default_rng(0)
+    rows = [rng.choice(80, 8, replace=False, p=shares / shares.sum()) for _ in range(300)]
+    log = Histories.of([row.tolist() for row in rows])
+    data = replace(Dataset.of(Vocabulary(names), log), content=content)
+    model = Sequence(width=8, blocks=1, window=16, epochs=4, query_time=False).fit(data)
+    found = model.adopt(Content.of({"with": ["cast=star"], "without": ["cast=plain"]}))
+    newcomer = Context(Histories.of([[]]), np.zeros(1, np.int64))
+    famous, plain = found.believe(newcomer, np.array([80, 81], np.int32)).mean[0]
+    assert famous > plain + 1
+
+
 def test_a_history_with_a_new_title_says_something(fitted: Sequence) -> None:
     model = fitted.adopt(Content.of({"new": about("3-2-x")}))
     new = Context(Histories.of([[len(fitted.titles)]]), np.zeros(1, np.int64))

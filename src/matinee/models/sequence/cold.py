@@ -28,20 +28,17 @@ class Cold(NamedTuple):
 def attributes(
     content: Content, titles: Vocabulary, params: Params, counts: NDArray[np.int64]
 ) -> AttributeMap:
-    """The map from content onto both vectors of a title, learned from the watched ones."""
-    both = np.concatenate([params["titles"][: len(titles)], params["out"]], axis=1)
-    return AttributeMap.fit(content, titles, both, counts / (counts + TRUST))
+    """The map from content onto all that is learned of a title, from the watched ones."""
+    learned = (params["titles"][: len(titles)], params["out"], params["bias"][:, None])
+    every = np.concatenate(learned, axis=1)
+    return AttributeMap.fit(content, titles, every, counts / (counts + TRUST))
 
 
-def predicted(known: AttributeMap, content: Content, titles: Vocabulary, bias: np.float32) -> Cold:
-    """What `titles` would be like, stretched to lie as far from the mean as learned ones do.
-
-    Their bias is given, such as the median of watched ones: whether a title will be popular its
-    content does not tell.
-    """
-    both = known.predict(content, titles, stretch=known.spread)
-    before, after = np.split(both, 2, axis=1)
-    return Cold(before, after, np.full(len(titles), bias, np.float32))
+def predicted(known: AttributeMap, content: Content, titles: Vocabulary) -> Cold:
+    """What `titles` would be like, stretched to lie as far from the mean as learned ones do."""
+    every = known.predict(content, titles, stretch=known.spread)
+    before, after = np.split(every[:, :-1], 2, axis=1)
+    return Cold(before, after, every[:, -1])
 
 
 def filled(params: Params, places: NDArray[np.int64], cold: Cold) -> Params:

@@ -91,7 +91,6 @@ class Sequence(Model):
         """A model with these settings of :class:`.Config`; the rest are its defaults."""
         self.config = Config(**settings)
         self._about: AttributeMap | None = None
-        self._usual = np.float32(0)
 
     def settings(self) -> dict[str, Any]:
         return self.config.settings()
@@ -122,7 +121,6 @@ class Sequence(Model):
         self._about = None
         if dataset.content is not None and found.counts.any():
             self._about = cold.attributes(dataset.content, self.titles, learned, found.counts)
-            self._usual = np.median(learned["bias"][found.counts > 0])
             learned = self._filled(learned, dataset.content, found.counts)
         self._keep(learned)
 
@@ -144,7 +142,7 @@ class Sequence(Model):
 
     def _predicted(self, content: Content, titles: Vocabulary) -> cold.Cold:
         assert self._about is not None  # noqa: S101
-        return cold.predicted(self._about, content, titles, self._usual)
+        return cold.predicted(self._about, content, titles)
 
     def adopt(self, content: Content) -> Self:
         """The same model with the titles of `content` that it had not learned of.
@@ -199,7 +197,6 @@ class Sequence(Model):
             "devices known": np.array(self._devices.ids, np.str_),
             **dict(_flat(self._params)),
             **(self._about.arrays() if self._about else {}),
-            "content bias": np.array([self._usual], np.float32),
         }
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -210,7 +207,6 @@ class Sequence(Model):
         for name, expected in _flat(like):
             checked(arrays[name], expected.shape, np.float32)
         self._about = AttributeMap.restore(arrays) if "content matrix" in arrays else None
-        (self._usual,) = checked(arrays["content bias"], (1,), np.float32)
         self._keep(_nested(like, arrays))
 
 
