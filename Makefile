@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 DATA := $(abspath $(wildcard ../shared/data))
 MATINEE_DATA ?= $(DATA)
 export MATINEE_DATA
+# A worker a core, four at most; a file's tests stay together, with what they share.
+WORKERS := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-all lint format bench clean help
 
@@ -16,12 +18,12 @@ demo: $(VENV)/.installed  ## Open a simulated streaming service and serve its ho
 
 test: lint  ## Lint, types, import rules, doctests and tests, with coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not slow" $(ARGS)
+	$(BIN)/coverage run -m pytest $(WORKERS) -m "not slow" $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 test-all: lint  ## Everything, the slow suites too
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(WORKERS) $(ARGS)
 
 lint: $(VENV)/.installed  ## Lint, format check, strict types, import rules
 	$(BIN)/ruff check .

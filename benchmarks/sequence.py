@@ -43,6 +43,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache, partial
 from hashlib import blake2b
@@ -57,7 +58,7 @@ from rich.table import Table
 from benchmarks.movielens import interactions
 from benchmarks.ranking import parts
 from matinee.evaluation import Split, evaluate, five_core, global_time_split, leave_one_out
-from matinee.evaluation.ranking import BATCH, bootstrap, member_metrics, ranked
+from matinee.evaluation.ranking import BATCH, bootstrap, lists, member_metrics
 from matinee.evaluation.report import Row
 from matinee.models import (
     EASE,
@@ -261,32 +262,20 @@ def work(asked: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: found.value for name, found in row.metrics.items()},
         "interval": [row.metrics["ndcg@10"].low, row.metrics["ndcg@10"].high],
-        "validation": means(judged(split.validation, scored(model, split.validation)))["ndcg@10"],
+        "validation": means(judged(model, split.validation))["ndcg@10"],
         "seconds": row.fit_seconds,
         "MiB": most,
     }
 
 
-def scored(model: Model, asked: Holdout) -> np.ndarray:
-    """Scores [M, V] of the members asked."""
-    return np.concatenate(
-        [
-            model.believe(asked.context.rows(low, low + BATCH)).mean.astype(np.float32)
-            for low in range(0, len(asked.members), BATCH)
-        ]
-    )
+def judged(model: Model, asked: Holdout) -> dict[str, np.ndarray]:
+    """Metrics [M] in the order of the members asked."""
+    return figures(lambda context: model.believe(context).mean, asked)
 
 
-def judged(asked: Holdout, scores: np.ndarray) -> dict[str, np.ndarray]:
-    """Metrics [M] of scores [M, V] in the order of the members asked."""
-    size, hits = scores.shape[1], []
-    for low in range(0, len(scores), BATCH):
-        high = min(low + BATCH, len(scores))
-        wanted = asked.targets.rows(low, high).matrix(size).toarray() > 0
-        seen = asked.context.histories.rows(low, high).matrix(size).toarray() > 0
-        lists = ranked(scores[low:high], seen, wanted, 50)
-        hits.append(np.take_along_axis(wanted, lists, axis=1) & (lists >= 0))
-    return member_metrics(np.concatenate(hits), np.diff(asked.targets.offsets))
+def figures(scores: Callable[[Context], Any], asked: Holdout) -> dict[str, np.ndarray]:
+    _, hits = lists(scores, asked)
+    return member_metrics(hits, np.diff(asked.targets.offsets))
 
 
 def means(each: dict[str, np.ndarray]) -> dict[str, float]:
@@ -470,19 +459,19 @@ def time_split(seeds: list[int]) -> bool:
         report = evaluate(grid, split, holdout="validation", resamples=1)
         order = [one.metrics["ndcg@10"].value for one in report.rows][-len(grid) :]
         chosen = grid[int(np.argmax(order))]
-        each = judged(split.test, scored(chosen, split.test))
+        each = judged(chosen, split.test)
         row(f"{chosen.name} {chosen.settings()}", each)
         best[chosen.name] = each["ndcg@10"]
     validated = {}
     for horizon in HORIZONS:
         tried = Sequence(epochs=3, horizon=horizon).fit(split.train, told)
-        each = judged(split.validation, scored(tried, split.validation))
+        each = judged(tried, split.validation)
         validated[horizon] = means(each)["ndcg@10"]
         print(f"horizon {horizon}, 3 epochs: {validated[horizon]:.4f} by validation", flush=True)
 
     def run(horizon: int, seed: int) -> np.ndarray:
         model = Sequence(horizon=horizon, seed=seed).fit(split.train, told)
-        each = judged(split.test, scored(model, split.test))
+        each = judged(model, split.test)
         row(f"sequence, horizon {horizon}, seed {seed}", each)
         return each["ndcg@10"]
 
@@ -615,7 +604,8 @@ def look(path: Path, split: Split) -> dict[str, Any]:
             scores = np.full((len(asked.members), len(split.train.titles)), -1e9, np.float32)
             order = [rows[member] for member in asked.members]
             scores[:, columns] = kept[name][order] @ kept["titles"].T
-            found[name] = means(judged(asked, scores))
+            parts = iter(np.split(scores, range(BATCH, len(scores), BATCH)))
+            found[name] = means(figures(lambda _, of=parts: next(of), asked))
     return found
 
 

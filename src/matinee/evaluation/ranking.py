@@ -116,6 +116,29 @@ def ranked(
     return lists
 
 
+def lists(
+    scores: Callable[[Context], Floats], asked: Holdout, length: int = LONG
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The first `length` unseen titles of each member asked [M, K], best first, -1 where there are
+    fewer, and which of them are targets.
+
+    `scores` [B, V] of all titles are asked for in batches of members, in order.
+
+    >>> asked = Holdout(("a",), Context(Histories.of([[0]]), np.zeros(1)), Histories.of([[2]]))
+    >>> lists(lambda context: np.array([[3.0, 2.0, 1.0]]), asked, 2)
+    (array([[1, 2]]), array([[False,  True]]))
+    """
+    shown, hits = [], []
+    for context, targets in _batches(asked):
+        found = scores(context)
+        wanted, seen = (
+            rows.matrix(found.shape[1]).toarray() > 0 for rows in (targets, context.histories)
+        )
+        shown.append(ranked(found, seen, wanted, length))
+        hits.append(np.take_along_axis(wanted, shown[-1], axis=1) & (shown[-1] >= 0))
+    return np.concatenate(shown), np.concatenate(hits)
+
+
 def member_metrics(hits: NDArray[np.bool_], targets: NDArray[np.int64]) -> dict[str, Values]:
     """HR and NDCG of each member [M] from `hits` [M, K] and the number of `targets` [M].
 
@@ -177,40 +200,43 @@ def _judge(model: Model, trials: _Trials) -> Row:
     start = time.perf_counter()
     model.fit(trials.train, Run(partial(trials.told, model.name)))
     fitted = time.perf_counter()
-    lists, hits = _lists(model, trials.asked)
+    shown, hits = lists(partial(_scores, model), trials.asked)
     scored = time.perf_counter()
     return Row(
         model=model.name,
         settings=model.settings(),
-        metrics=_estimates(lists, hits, trials),
+        metrics=_estimates(shown, hits, trials),
         fit_seconds=fitted - start,
         score_seconds=scored - fitted,
     )
 
 
 def _estimates(
-    lists: NDArray[np.int64], hits: NDArray[np.bool_], trials: _Trials
+    shown: NDArray[np.int64], hits: NDArray[np.bool_], trials: _Trials
 ) -> dict[str, Estimate]:
     each = member_metrics(hits, np.diff(trials.asked.targets.offsets))
-    each[f"diversity@{SHORT}"] = diversity(lists[:, :SHORT], trials.train)
-    each[f"novelty@{SHORT}"] = _novelty(lists[:, :SHORT], trials.information)
+    each[f"diversity@{SHORT}"] = diversity(shown[:, :SHORT], trials.train)
+    each[f"novelty@{SHORT}"] = _novelty(shown[:, :SHORT], trials.information)
     values = np.stack(list(each.values()), axis=1)
     low, high = bootstrap(values, trials.seed, trials.resamples)
     found = {
         name: Estimate(float(mean), float(bottom), float(top))
         for name, mean, bottom, top in zip(each, values.mean(axis=0), low, high, strict=True)
     }
-    recommended = np.unique(lists[:, :SHORT])
+    recommended = np.unique(shown[:, :SHORT])
     share = np.count_nonzero(recommended >= 0) / len(trials.information)
     found[f"coverage@{SHORT}"] = Estimate(share, None, None)
     return {name: found[name] for name in METRICS}
 
 
-def _lists(model: Model, asked: Holdout) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The first titles of every member [M, K] and which of them are targets."""
-    parts = [_batch(model, context, targets) for context, targets in _batches(asked)]
-    lists, hits = zip(*parts, strict=True)
-    return np.concatenate(lists), np.concatenate(hits)
+def _scores(model: Model, context: Context) -> Floats:
+    scores: Floats = model.believe(context).mean
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            f"the {model.name} model gave a score that is NaN or infinite; "
+            "run matinee.testing.ModelConformance on it to find where"
+        )
+    return scores
 
 
 def _batches(asked: Holdout) -> Iterator[tuple[Context, Histories]]:
@@ -218,21 +244,6 @@ def _batches(asked: Holdout) -> Iterator[tuple[Context, Histories]]:
     for start in range(0, len(histories), BATCH):
         stop = min(start + BATCH, len(histories))
         yield asked.context.rows(start, stop), asked.targets.rows(start, stop)
-
-
-def _batch(
-    model: Model, context: Context, targets: Histories
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    scores = model.believe(context).mean
-    if not np.isfinite(scores).all():
-        raise ValueError(
-            f"the {model.name} model gave a score that is NaN or infinite; "
-            "run matinee.testing.ModelConformance on it to find where"
-        )
-    size = scores.shape[1]
-    wanted = targets.matrix(size).toarray() > 0
-    lists = ranked(scores, context.histories.matrix(size).toarray() > 0, wanted, LONG)
-    return lists, np.take_along_axis(wanted, lists, axis=1) & (lists >= 0)
 
 
 def _novelty(lists: NDArray[np.int64], information: Values) -> Values:

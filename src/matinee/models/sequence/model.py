@@ -55,10 +55,10 @@ class Sequence(Model):
     click only informs. With `query_time` the time that passed since the last event, known when the
     request comes, is part of what is read.
 
-    A member without any known title gets what the start of a history is followed by, by country and
-    device: close to popularity. A title that nobody watched gets vectors from its content, where
-    the data set has any; one that is unknown (-1) gets the least bias. A window looks at `window`
-    events at most, and at four fifths of that at least.
+    A member without any known title gets what is watched in first windows, by country and device:
+    close to popularity. A title that nobody watched is known by its content, where the data set has
+    any; one that is unknown (-1) gets the least bias. A window looks at `window` events at most,
+    and at four fifths of that at least.
 
     Fitting takes time in proportion to events times width squared, on all cores, or on the GPUs
     there are; memory for the events, the weights and one batch. Scoring one member takes one pass

@@ -160,14 +160,15 @@ def learning(
     *,
     query_time: bool,
     countries: Indices,
-    horizon: int = 1,
-    luck: NDArray[np.float64] | float = 0.0,
+    horizon: int,
+    luck: NDArray[np.float64],
 ) -> Batch:
     """Windows with one of the `horizon` events that followed each token: the first by `luck` 0 and
-    the last by one close to 1 [B, length].
+    the last by one close to 1 [B, length]. A start is followed by all of its window.
     """
     here, stop = _places(events, members, begin, length)
-    reach = np.minimum(stop - here, horizon)
+    starts = here == events.offsets[members][:, None]
+    reach = np.minimum(stop - here, np.where(starts, length, horizon))
     after = here + np.minimum(reach, 1 + (luck * reach).astype(np.int64))
     followed = after > here
     unwatched = events.unwatched[here] if len(events.unwatched) else events.titles[here[:, :0]]
@@ -260,7 +261,7 @@ def batches(
     *,
     query_time: bool,
     countries: Indices,
-    horizon: int = 1,
+    horizon: int,
 ) -> Iterator[Batch]:
     """The batches of one epoch, all chance taken from `rng` in a fixed order."""
     for length, members in plan.epoch(events.lengths - 1, rng):
@@ -273,6 +274,6 @@ def batches(
             query_time=query_time,
             countries=countries,
             horizon=horizon,
-            luck=rng.random((len(members), length)) if horizon > 1 else 0.0,
+            luck=rng.random((len(members), length)),
         )
         yield padded(batch, plan.rows(length))
