@@ -283,9 +283,7 @@ def test_a_member_without_history_gets_what_is_popular_though_nobody_begins_with
     assert scores(model, []).argmax() == 5
 
 
-def test_a_member_without_history_gets_what_is_watched_in_their_country_and_on_their_device() -> (
-    None
-):
+def test_a_member_without_history_gets_what_their_country_and_device_watch() -> None:
     rows, countries = [[0, 5], [1, 5], [2, 5]] * 40, ["NL", "US", "US"] * 40
     log = replace(
         Histories.of(rows, countries=countries), devices=np.array([0, 0, 0, 0, 1, 1] * 40, np.int32)

@@ -22,9 +22,9 @@ class Config:
     on a cosine to 0. decay : of the weights. average : of the moving average of the weights, which
     is what is kept. horizon : a target is one of so many events that follow: 1 asks what is watched
     next, more what is watched soon (Pancha et al., PinnerFormer, KDD 2022); of who has no history
-    yet, always any in a window. precision : of the
-    products in training. seed : of all chance. half_life : days after which an event counts for
-    half as much as a target, 0 for no ageing: short where what is watched drifts.
+    yet, always any in a window. precision : of the products in training. seed : of all chance.
+    half_life : days after which an event counts for half as much as a target, 0 for no ageing:
+    short where what is watched drifts.
 
     >>> Config(width=32).heads
     2
