@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from api_service import event, eventually, logged
+from api_service import DEADLINE, event, eventually, logged
 
 from matinee.api import server as serving
 from matinee.api.server import listen
@@ -72,7 +72,7 @@ def test_sigterm_answers_what_is_under_way(folder, serve):
         assert eventually(lambda: not _accepts(server.port))
         slow.sendall(body[10:])
         assert slow.recv(65_536).startswith(b"HTTP/1.1 200")
-    assert server.process.wait(30) == 0
+    assert server.process.wait(DEADLINE) == 0
     assert logged(folder, "events").filter(member_id="m1").height == 1
 
 

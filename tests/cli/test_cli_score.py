@@ -106,7 +106,7 @@ def test_ctrl_c_leaves_no_half_file(shows, tmp_path, monkeypatch, processes):
         while not asked.exists() and process.poll() is None:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=240)
     finally:
         process.kill()
         process.communicate()

@@ -104,7 +104,7 @@ def under_way(steps):
 
 def interrupted(process):
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 130
     return said
 
