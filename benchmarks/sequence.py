@@ -128,13 +128,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "128 negatives": {"negatives": 128},
     "no log-Q correction": {"correction": 0.0},
     "negatives drawn alike": {"smoothing": 0.0},
-    "batch of 32": {"batch": 32},
-    "learning rate 0.002": {"learning_rate": 2e-3},
     "no average of weights": {"average": 0.0},
     "no dropout": {"dropout": 0.0},
     "one block": {"blocks": 1},
     "one head": {"heads": 1},
-    "weight decay 0.1": {"decay": 0.1},
 }
 
 
