@@ -35,7 +35,7 @@ format: $(VENV)/.installed  ## Put the code in its usual form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed  ## Measure, each figure beside a named peer (minutes to an hour)
+bench: $(VENV)/.installed  ## Measure, each figure beside a named peer (hours)
 	$(BIN)/python -m benchmarks
 
 $(VENV)/.installed: requirements.lock pyproject.toml

@@ -11,6 +11,9 @@ whole of their other history, for all the hidden titles they watched; and at the
 watched one, drawn at random, for that one. Ranked are the hidden titles among themselves, and among
 all titles that the member has not watched.
 
+The model has learned from the other watches of all members, those from after the question too, as
+every leave-one-out does.
+
 Beside it stand a random order and popularity by genre, ties broken at random: a title's score is
 the sum, over its genres, of the share of the member's history in the genre times the mean number of
 members who watched one of its titles. (The mean over a title's genres does worse.) The
@@ -57,7 +60,7 @@ HIDDEN = 0.1
 BATCH = 256
 METRICS = ("recall@10", "recall@20", "recall@50", "ndcg@10")
 OTHERS = ("random", "genre")
-AFTER, THEN = "asked at the end of all", "asked as it is watched"
+AT_THE_END, AS_WATCHED = "asked at the end of all", "asked as it is watched"
 
 Figures = dict[str, NDArray[np.float64]]
 Scores = Callable[[Context, NDArray[np.int32]], NDArray]
@@ -197,7 +200,10 @@ class Trial:
         of_warm = about(titles.filter(~pl.col("title_id").is_in(hidden.ids)))
         train = replace(Dataset.of(warm, known), content=Content.of(of_warm))
         some = [member for member in members if (member.hidden >= 0).any()]
-        asked = {AFTER: at_the_end(some, len(hidden)), THEN: at_a_watch(some, len(hidden), rng)}
+        asked = {
+            AT_THE_END: at_the_end(some, len(hidden)),
+            AS_WATCHED: at_a_watch(some, len(hidden), rng),
+        }
         return cls(warm, hidden, train, Content.of(about(titles)), asked, seed)
 
 
@@ -361,7 +367,8 @@ def main() -> int:
             found = figures.setdefault((name, among_all), {way: [] for way in ways})
             for way, scores in ways.items():
                 found[way].append(judge(trial, question, scores, among_all=among_all))
-        asked = f"{len(trial.hidden)} titles hidden, {len(question.context)} members asked"
+        members = len(trial.asked[AT_THE_END].context)
+        asked = f"{len(trial.hidden)} titles hidden, {members} members asked"
         print(f"seed {seed}: {asked}, {time.perf_counter() - start:.0f} s", flush=True)
     met = True
     for (name, among_all), found in figures.items():

@@ -58,7 +58,7 @@ from rich.table import Table
 from benchmarks.movielens import interactions
 from benchmarks.ranking import parts
 from matinee.evaluation import Split, evaluate, five_core, global_time_split, leave_one_out
-from matinee.evaluation.ranking import BATCH, bootstrap, lists, member_metrics
+from matinee.evaluation.ranking import BATCH, best_lists, bootstrap, member_metrics
 from matinee.evaluation.report import Row
 from matinee.models import (
     EASE,
@@ -132,6 +132,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "no dropout": {"dropout": 0.0},
     "one block": {"blocks": 1},
     "one head": {"heads": 1},
+    "weight decay 0.1": {"decay": 0.1},
 }
 
 
@@ -267,11 +268,11 @@ def work(asked: dict[str, Any]) -> dict[str, Any]:
 
 def judged(model: Model, asked: Holdout) -> dict[str, np.ndarray]:
     """Metrics [M] in the order of the members asked."""
-    return figures(lambda context: model.believe(context).mean, asked)
+    return metrics(lambda context: model.believe(context).mean, asked)
 
 
-def figures(scores: Callable[[Context], Any], asked: Holdout) -> dict[str, np.ndarray]:
-    _, hits = lists(scores, asked)
+def metrics(scores: Callable[[Context], Any], asked: Holdout) -> dict[str, np.ndarray]:
+    _, hits = best_lists(scores, asked)
     return member_metrics(hits, np.diff(asked.targets.offsets))
 
 
@@ -601,8 +602,8 @@ def look(path: Path, split: Split) -> dict[str, Any]:
             scores = np.full((len(asked.members), len(split.train.titles)), -1e9, np.float32)
             order = [rows[member] for member in asked.members]
             scores[:, columns] = kept[name][order] @ kept["titles"].T
-            parts = iter(np.split(scores, range(BATCH, len(scores), BATCH)))
-            found[name] = means(figures(lambda _, of=parts: next(of), asked))
+            batches = iter(np.split(scores, range(BATCH, len(scores), BATCH)))
+            found[name] = means(metrics(lambda _, of=batches: next(of), asked))
     return found
 
 

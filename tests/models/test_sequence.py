@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -70,28 +71,49 @@ def asked(log: Histories) -> Context:
     return Context(log, np.full(len(log), 100 * DAY))
 
 
-def test_numpy_serves_what_jax_learned(fitted: Sequence) -> None:
-    log = random_log(seed=1)
-    context = asked(log)
-    served = fitted.believe(context).mean
-    events, everyone = Events.of(log, len(TITLES)), np.arange(len(log))
-    begin = opening(events.lengths, fitted.config.window)
-    tokens = gather(
-        events,
-        everyone,
-        begin,
-        fitted.config.window,
-        query_time=fitted.config.query_time,
-        now=context.at / SECOND,
-    )
+def in_jax(model: Sequence, context: Context) -> Any:
+    """What training would make of the same weights and windows."""
+    log, config = context.histories, model.config
+    events, everyone = Events.of(log, len(model.titles)), np.arange(len(log))
+    begin = opening(events.lengths, config.window)
+    chosen = (events, everyone, begin, config.window)
+    tokens = gather(*chosen, query_time=config.query_time, now=context.at / SECOND)
     nothing = np.zeros(tokens.titles.shape, np.int32)
-    countries = fitted._countries.encode(country or "" for country in log.countries)
+    countries = model._countries.encode(country or "" for country in log.countries)
     weights = nothing.astype(np.float32)
     batch = Batch(tokens, nothing, weights, nothing - 1, countries, nothing[:, :0])
-    params = jax.tree.map(jnp.asarray, fitted._params)
-    wanted = hidden(folded(params), batch, fitted.config.heads, [untouched] * 7)
+    params = jax.tree.map(jnp.asarray, model._params)
+    wanted = hidden(folded(params), batch, config.heads, [untouched] * (1 + 3 * config.blocks))
     last = wanted[everyone, events.lengths - begin - 1]
-    learned = np.asarray(last @ params["out"].T + params["bias"])
+    return np.asarray(last @ params["out"].T + params["bias"])
+
+
+def test_numpy_serves_what_jax_learned(fitted: Sequence) -> None:
+    context = asked(random_log(seed=1))
+    served, learned = fitted.believe(context).mean, in_jax(fitted, context)
+    assert np.abs(served - learned).max() < 1e-4
+    best = -np.sort(-learned, axis=1)[:, :50]
+    order = np.argsort(-served, axis=1)[:, :50]
+    assert np.abs(np.take_along_axis(learned, order, axis=1) - best).max() < 1e-4
+
+
+def test_numpy_serves_what_jax_learned_at_full_size() -> None:
+    """The default plan's shape and windows over 3,416 titles, weights as large as learned ones."""
+    config, size, rng = Config(), 3_416, np.random.default_rng(3)
+    rows = [rng.permutation(size)[:length].tolist() for length in (0, 1, 30, 199, 200, 400)]
+    log = Histories.of(rows, [np.sort(rng.integers(0, 90 * DAY, len(row))) for row in rows])
+    begun = start.weights(config, start.nothing(size), 0, 0)
+    params = jax.tree.map(
+        lambda leaf: (leaf + rng.normal(0, 0.15, leaf.shape)).astype(np.float32), begun
+    )
+    model = Sequence()
+    model.titles = Vocabulary(map(str, range(size)))
+    model._countries = Vocabulary([])
+    model._devices = Vocabulary([])
+    model._keep(params)
+    context = asked(log)
+    served, learned = model.believe(context).mean, in_jax(model, context)
+    assert np.abs(learned).max() > 5
     assert np.abs(served - learned).max() < 1e-4
     best = -np.sort(-learned, axis=1)[:, :50]
     order = np.argsort(-served, axis=1)[:, :50]
@@ -383,6 +405,34 @@ def test_a_loss_that_is_not_a_number_stops_the_fit_and_keeps_the_last_good_weigh
     monkeypatch.setattr(training._Loop, "_rate", lambda *_: np.float32(np.nan))
     with pytest.raises(ValueError, match="epoch 1 of 3"):
         learn(random_log())
+
+
+def test_a_loss_that_is_not_a_number_ends_a_long_epoch_early(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rates: list[int] = []
+
+    def broken(_: Any, done: int) -> np.float32:
+        rates.append(done)
+        return np.float32(np.nan if done == 2 else 1e-3)
+
+    monkeypatch.setattr(training._Loop, "_rate", broken)
+    monkeypatch.setattr(training, "LISTENING", 0.0)
+    with pytest.raises(ValueError, match="epoch 1 of 1"):
+        learn(random_log(members=200), batch=4, epochs=1)
+    assert rates == [0, 1, 2, 3], "the step after the one that broke the weights"
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_fit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(training.checkpoint, "save", full)
+    with pytest.warns(RuntimeWarning, match=r"fit\.npz could not be written: No space left"):
+        model = learn_with(random_log(), Run(checkpoint=tmp_path / "fit.npz"))
+    assert np.array_equal(model._params["out"], learn(random_log())._params["out"])
 
 
 def test_training_stops_when_validation_gets_no_better() -> None:

@@ -147,6 +147,16 @@ def test_what_was_saved_adopts_the_same(fitted: Sequence, tmp_path: Path) -> Non
     assert np.array_equal(one, other)
 
 
+def test_a_map_of_another_width_is_not_taken(fitted: Sequence) -> None:
+    arrays = fitted._arrays()
+    for name in ("content mean", "content matrix"):
+        arrays[name] = arrays[name][..., :-1].copy()
+    model = Sequence(**fitted.settings())
+    model.titles = fitted.titles
+    with pytest.raises(ValueError, match="expected float32"):
+        model._restore(arrays)
+
+
 def test_a_title_of_the_catalogue_that_nobody_watched_is_placed_in_training(
     logged: list[NDArray[np.int64]], hidden: NDArray[np.int64]
 ) -> None:

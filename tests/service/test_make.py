@@ -1,11 +1,13 @@
 """Models as the settings of a service want them."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from matinee.errors import MatineeError
 from matinee.models import MODELS, Diverse
+from matinee.models.sequence import Config
 from matinee.service.make import make_model
 from matinee.service.settings import DiverseSettings, EASESettings, TrainSettings
 from matinee.service.toml import read_settings
@@ -18,6 +20,14 @@ def test_a_model_has_the_settings_of_its_section() -> None:
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_the_settings_that_nobody_changed_make_the_model_as_it_comes(name: str) -> None:
     assert make_model(name, TrainSettings()).settings() == MODELS[name]().settings()
+
+
+def test_all_of_the_plan_of_a_sequence_model_can_be_set(tmp_path: Path) -> None:
+    file = tmp_path / "matinee.toml"
+    plan = Config(horizon=50, correction=0.5, decay=0.1, average=0.9, half_life=7.0).settings()
+    lines = (f"{name} = {json.dumps(value)}" for name, value in plan.items())
+    file.write_text("\n".join(("[train.sequence]", *lines)))
+    assert make_model("sequence", read_settings(file).train).settings() == plan
 
 
 def test_the_model_within_has_the_settings_of_its_own_section(tmp_path: Path) -> None:

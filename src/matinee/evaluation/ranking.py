@@ -116,7 +116,7 @@ def ranked(
     return lists
 
 
-def lists(
+def best_lists(
     scores: Callable[[Context], Floats], asked: Holdout, length: int = LONG
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The first `length` unseen titles of each member asked [M, K], best first, -1 where there are
@@ -125,7 +125,7 @@ def lists(
     `scores` [B, V] of all titles are asked for in batches of members, in order.
 
     >>> asked = Holdout(("a",), Context(Histories.of([[0]]), np.zeros(1)), Histories.of([[2]]))
-    >>> lists(lambda context: np.array([[3.0, 2.0, 1.0]]), asked, 2)
+    >>> best_lists(lambda context: np.array([[3.0, 2.0, 1.0]]), asked, 2)
     (array([[1, 2]]), array([[False,  True]]))
     """
     shown, hits = [], []
@@ -200,7 +200,7 @@ def _judge(model: Model, trials: _Trials) -> Row:
     start = time.perf_counter()
     model.fit(trials.train, Run(partial(trials.told, model.name)))
     fitted = time.perf_counter()
-    shown, hits = lists(partial(_scores, model), trials.asked)
+    shown, hits = best_lists(partial(_scores, model), trials.asked)
     scored = time.perf_counter()
     return Row(
         model=model.name,

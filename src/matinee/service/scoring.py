@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
 from matinee.decisions.decider import apply_masks
-from matinee.decisions.sequences import sequences
+from matinee.decisions.sequences import moment, sequences
 from matinee.engine import Executor, Serial
 from matinee.errors import MatineeError
 from matinee.evaluation.ranking import ranked
@@ -199,7 +199,8 @@ class _Scorer:
             [one.request.country for one in situations],
             self.model.titles,
         )
-        context = Context(seen, np.full(len(seen), micros(self.at)))
+        at = micros(self.at)
+        context = Context(seen, np.array([moment(at, one.history.last()) for one in situations]))
         scores = self.model.believe(context, self.model.titles.encode(candidates.ids)).mean
         if not np.isfinite(scores).all():
             raise MatineeError(

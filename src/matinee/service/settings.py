@@ -190,6 +190,9 @@ class SequenceSettings(Section, frozen=True):
     negatives: Annotated[
         int, _planned("negatives", "Titles that each target is held against in a step.")
     ] = PLAN.negatives
+    correction: Annotated[
+        float, _planned("correction", "Share of the log-Q correction: 1 for calibrated scores.")
+    ] = PLAN.correction
     smoothing: Annotated[
         float, _planned("smoothing", "How negatives are drawn: 0 alike, 1 by popularity.")
     ] = PLAN.smoothing
@@ -214,6 +217,18 @@ class SequenceSettings(Section, frozen=True):
             "half_life", "Days after which an event counts for half as a target. 0: no ageing."
         ),
     ] = PLAN.half_life
+    horizon: Annotated[
+        int,
+        _planned(
+            "horizon",
+            "A target is one of so many events that follow: 1 asks for the next, more "
+            "for what is watched soon.",
+        ),
+    ] = PLAN.horizon
+    decay: Annotated[float, _planned("decay", "Of the weights, in each step.")] = PLAN.decay
+    average: Annotated[
+        float, _planned("average", "Of the moving average of the weights, which is what is kept.")
+    ] = PLAN.average
     precision: Annotated[
         Literal["float32", "bfloat16"],
         Meta(description="Of products in training: bfloat16 for a GPU."),

@@ -207,6 +207,8 @@ class Sequence(Model):
         for name, expected in _flat(like):
             checked(arrays[name], expected.shape, np.float32)
         self._about = AttributeMap.restore(arrays) if "content matrix" in arrays else None
+        if self._about is not None:
+            checked(self._about.mean, (2 * self.config.width + 1,), np.float32)
         self._keep(_nested(like, arrays))
 
 

@@ -71,7 +71,7 @@ class Encoder:
         self._most = max(1, KEPT // (len(params["blocks"]) * window * width * 8))
         self.size = len(params["titles"]) - 1
         self._tables = [block["distance"] for block in params["blocks"]]
-        self._whole = [distance_bias(table, window, window, np) for table in self._tables[:-1]]
+        self._whole = [table[:, :0, None] for table in self._tables[:-1]]
         self._empty: Past = tuple(
             (nothing, nothing)
             for nothing in [np.zeros((1, 0, params["titles"].shape[1]), np.float32)]
@@ -141,8 +141,13 @@ class Encoder:
 
     def _bias(self, number: int, kept: int, queries: int, length: int) -> Floats:
         if number < len(self._whole):
-            whole: Floats = self._whole[number][:, kept:length, :length]
-            return whole
+            whole = self._whole[number]
+            if whole.shape[1] < length:
+                longer = min(2 * length, self.window)
+                whole = distance_bias(self._tables[number], longer, longer, np)
+                self._whole[number] = whole
+            seen: Floats = whole[:, kept:length, :length]
+            return seen
         near = self._tables[number][:, :length]
         backwards: Floats = near[:, None, ::-1]
         return backwards

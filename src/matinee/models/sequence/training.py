@@ -139,11 +139,13 @@ class _Loop:
                     done += 1
                     self._note(batch, loss)
                     self._tell(done, done - first, best)
+                    if not np.isfinite(self.loss):
+                        break
                     if done % self.steps and interrupted():
                         self._leave(state, best)
                     if self._due() and _sane(state):
                         self._keep(state, best)
-                if not _sane(state):
+                if not (np.isfinite(self.loss) and _sane(state)):
                     return self._stop(epoch, best, good)
                 best = self._look(state, best, epoch)
                 self._tell(done, done - first, best, always=True)
@@ -192,8 +194,8 @@ class _Loop:
 
     def _stop(self, epoch: int, best: Best, good: Params) -> Params:
         why = (
-            f"a weight became NaN or infinite in epoch {epoch + 1} of {self.config.epochs}; "
-            f"try a learning_rate below {self.config.learning_rate}"
+            f"the loss or a weight became NaN or infinite in epoch {epoch + 1} of "
+            f"{self.config.epochs}; try a learning_rate below {self.config.learning_rate}"
         )
         if not epoch:
             raise ValueError(why)
@@ -210,9 +212,15 @@ class _Loop:
         return time.perf_counter() - self.kept > SAVING
 
     def _keep(self, state: State, best: Best) -> None:
-        if self.run.checkpoint:
-            checkpoint.save(self.run.checkpoint, (state, best), self.fingerprint)
+        """Save a checkpoint; where that cannot be, say so, and go on without."""
         self.kept = time.perf_counter()
+        if not self.run.checkpoint:
+            return
+        try:
+            checkpoint.save(self.run.checkpoint, (state, best), self.fingerprint)
+        except OSError as error:
+            why = f"the checkpoint {self.run.checkpoint} could not be written: {error.strerror}"
+            warnings.warn(f"{why}. Make room for it", RuntimeWarning, stacklevel=2)
 
     def _note(self, batch: Batch, loss: Array) -> None:
         self.losses.append(loss)

@@ -103,9 +103,9 @@ def opening(lengths: NDArray[np.int64], window: int) -> NDArray[np.int64]:
 class Batch(NamedTuple):
     """B windows of L tokens that end in padding, and what followed each token.
 
-    targets, weights : of the next event [B, L]; weight 0 where there is none. devices [B, L] and
-    countries [B] : codes of the context, -1 unknown. unwatched : titles of the window that were
-    met and not watched [B, L], -1 for the others; [B, 0] where nobody has any.
+    targets, weights : of an event that followed [B, L]; weight 0 where there is none. devices
+    [B, L] and countries [B] : codes of the context, -1 unknown. unwatched : titles of the window
+    that were met and not watched [B, L], -1 for the others; [B, 0] where nobody has any.
     """
 
     tokens: Tokens

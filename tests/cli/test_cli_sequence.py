@@ -1,0 +1,82 @@
+"""The sequence model through the platform: trained, scored with, decided with, judged."""
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from matinee.cli import run
+from matinee.lake.records import Title
+from matinee.models import Sequence
+from matinee.service import scoring
+from matinee.service.folder import Service
+from matinee.service.runtime import Runtime
+from matinee.surfaces import Request
+
+PLAN = "[train.sequence]\nwidth = 8\nblocks = 1\nwindow = 32\nepochs = 2\nhorizon = 3\n"
+
+
+@pytest.fixture(scope="module")
+def shows(made, tmp_path_factory) -> Path:
+    """The small service with a sequence model as titles@3."""
+    folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("sequence") / "shows"))
+    (folder / "matinee.toml").write_text(PLAN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MATINEE_SERVICE", str(folder))
+        assert run(["train", "titles", "--model", "sequence"]) == 0
+    with Service.open(folder) as service:
+        version = service.registry.versions("titles")[-1]
+        assert (version.id, version.model) == ("titles@3", "sequence")
+        assert (version.settings["width"], version.settings["horizon"]) == (8, 3)
+    return folder
+
+
+def test_batch_scores_are_those_that_a_decision_is_drawn_from(shows, tmp_path, monkeypatch):
+    """Also minutes after a member's last event, where the model tells ten of them from twenty."""
+    believed = []
+    believe = Sequence.believe
+
+    def listen(self, context, candidates=None):
+        belief = believe(self, context, candidates)
+        believed.append(belief.mean[0])
+        return belief
+
+    with Service.open(shows) as service:
+        at = service.lake.scan("events").select(pl.col("ts").max()).collect().item()
+        at += timedelta(minutes=35, seconds=7)
+        scoring.score(service, "titles", tmp_path / "s", "titles@3", as_of=at)
+        rows = pl.read_parquet(tmp_path / "s").partition_by("member_id", as_dict=True)
+        monkeypatch.setattr(Sequence, "believe", listen)
+        with Runtime(service) as runtime:
+            decider = runtime.decider("titles@3")
+            for (member,), own in rows.items():
+                request = runtime.located(Request(request_id="r", member_id=member, at=at))
+                decider.propose(request)
+                found = dict(zip(decider.surface.eligible(request).ids, believed[-1], strict=True))
+                expected = [found[title] for title in own["title_id"]]
+                np.testing.assert_allclose(own["score"], expected, rtol=1e-5, atol=1e-5)
+    assert len(rows) > 100
+
+
+def test_a_new_title_is_liked_by_some_more_than_by_others(shows, tmp_path):
+    folder = Path(shutil.copytree(shows, tmp_path / "shows"))
+    with Service.open(folder) as service:
+        genre = service.lake.current("titles")["genres"].explode().drop_nulls().mode().sort()[0]
+        service.lake.put([Title(title_id="new", name="New", genres=[genre])])
+        service.refresh()
+        scoring.score(service, "titles", tmp_path / "s", "titles@3", top=10_000)
+    frame = pl.read_parquet(tmp_path / "s").filter(title_id="new")
+    assert frame.height > 100
+    assert frame["rank"].n_unique() > 10
+
+
+def test_it_goes_through_the_gate(shows, monkeypatch, capsys):
+    monkeypatch.setenv("MATINEE_SERVICE", str(shows))
+    assert run(["evaluate", "titles", "--candidate", "titles@3"]) == 0
+    said = capsys.readouterr()
+    assert "titles@3" in said.out + said.err
+    assert run(["approve", "titles@3"]) == 1
+    assert "the latest verdict is: " in capsys.readouterr().err
