@@ -74,7 +74,7 @@ from matinee.models import (
 )
 from matinee.models.data import Vocabulary
 from matinee.models.run import Progress, Run
-from matinee.models.sequence import Config, Sequence, encoder, serving, start
+from matinee.models.sequence import Config, Sequence, encoder, serving, start, windows
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks" / "results" / "sequence.jsonl"
@@ -133,6 +133,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "one block": {"blocks": 1},
     "one head": {"heads": 1},
     "weight decay 0.1": {"decay": 0.1},
+    "bfloat16": {"precision": "bfloat16"},
 }
 
 
@@ -211,6 +212,33 @@ def no_distance() -> None:
     training().distance_bias = lambda table, *others: plain(0 * table, *others)
 
 
+def no_gaps() -> None:
+    """No event is told how long after another it came."""
+    plain = encoder.embed
+
+    def embed(params: Any, tokens: Any, xp: Any) -> Any:
+        return plain(params, tokens._replace(gaps=0 * tokens.gaps), xp)
+
+    training().embed = serving.embed = embed
+
+
+def last_alone() -> None:
+    """A window is learned from at its last place alone."""
+    plain = windows.learning
+
+    def learning(*asked: Any, **more: Any) -> Any:
+        batch = plain(*asked, **more)
+        later = np.cumsum(batch.weights[:, ::-1] > 0, axis=1)[:, ::-1]
+        return batch._replace(weights=np.where(later == 1, batch.weights, 0))
+
+    windows.learning = learning
+
+
+def alike_in_length() -> None:
+    """Every window is padded to the longest."""
+    windows.Plan.lengths = lambda plan: (plan.window,)
+
+
 def training() -> Any:
     from matinee.models.sequence import step  # JAX loads slowly
 
@@ -224,6 +252,9 @@ CHANGES = {
     "ReLU for SwiGLU": relu,
     "pointwise attention": pointwise,
     "no distance bias": no_distance,
+    "no gaps in time": no_gaps,
+    "loss at the last place alone": last_alone,
+    "no buckets of length": alike_in_length,
 }
 
 
