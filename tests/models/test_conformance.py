@@ -30,7 +30,7 @@ class TestSequence(ModelConformance):
             batch=32,
             epochs=30,
             learning_rate=5e-3,
-            dropout=0.0,
+            dropout=0.2,
             negatives=32,
             average=0.9,
         )
