@@ -469,6 +469,10 @@ def plan(seed: int) -> None:
 HORIZONS = (1, 10, 50, 200)
 
 
+def with_history(asked: Holdout) -> np.ndarray:
+    return np.diff(asked.context.histories.offsets) > 0
+
+
 def time_split(seeds: list[int]) -> bool:
     split, told = split_of(TIME), Run(partial(tell, "sequence"))
     grids: tuple[tuple[Model, ...], ...] = (
@@ -491,12 +495,16 @@ def time_split(seeds: list[int]) -> bool:
         each = judged(chosen, split.test)
         row(f"{chosen.name} {chosen.settings()}", each)
         best[chosen.name] = each["ndcg@10"]
+    for name, asked in (("validation", split.validation), ("test", split.test)):
+        print(f"{name}: {1 - with_history(asked).mean():.1%} of members without history")
     validated = {}
     for horizon in HORIZONS:
         tried = Sequence(epochs=3, horizon=horizon).fit(split.train, told)
         each = judged(tried, split.validation)
         validated[horizon] = means(each)["ndcg@10"]
-        print(f"horizon {horizon}, 3 epochs: {validated[horizon]:.4f} by validation", flush=True)
+        known = each["ndcg@10"][with_history(split.validation)].mean()
+        what = f"{validated[horizon]:.4f} by validation, {known:.4f} of members with a history"
+        print(f"horizon {horizon}, 3 epochs: {what}", flush=True)
 
     def run(horizon: int, seed: int) -> np.ndarray:
         model = Sequence(horizon=horizon, seed=seed).fit(split.train, told)
