@@ -124,9 +124,9 @@ def attend(q: Array, k: Array, v: Array, bias: Array, xp: Any) -> Array:
     return (weights @ v) / (weights @ ones + 1e-30)
 
 
-def distance_bias(table: Array, queries: int, length: int, xp: Any) -> Array:
-    """Bias [H, Q, L] of the last Q of L tokens from a table [H, W] by distance, and none ahead."""
-    distance = np.arange(length - queries, length)[:, None] - np.arange(length)[None, :]
+def distance_bias(table: Array, length: int, xp: Any) -> Array:
+    """Bias [H, L, L] of L tokens from a table [H, W] by distance; a huge negative one ahead."""
+    distance = np.arange(length)[:, None] - np.arange(length)[None, :]
     bias = table[:, np.clip(distance, 0, table.shape[1] - 1)]
     return xp.where(distance >= 0, bias, np.float32(-1e9))
 

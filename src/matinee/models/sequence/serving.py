@@ -21,7 +21,6 @@ from matinee.models.sequence.encoder import (
     SERVING,
     Params,
     Tokens,
-    distance_bias,
     embed,
     finish,
     folded,
@@ -70,8 +69,7 @@ class Encoder:
         width = params["titles"].shape[1]
         self._most = max(1, KEPT // (len(params["blocks"]) * window * width * 8))
         self.size = len(params["titles"]) - 1
-        self._tables = [block["distance"] for block in params["blocks"]]
-        self._whole = [table[:, :0, None] for table in self._tables[:-1]]
+        self._biases = [_by_distance(block["distance"]) for block in params["blocks"]]
         self._empty: Past = tuple(
             (nothing, nothing)
             for nothing in [np.zeros((1, 0, params["titles"].shape[1]), np.float32)]
@@ -126,7 +124,6 @@ class Encoder:
         The past of one member serves all B.
         """
         x = embed(self.params, tokens, np)
-        kept = past[0][0].shape[1]
         added = []
         for number, (block, old) in enumerate(zip(self.params["blocks"], past, strict=True)):
             h = rms(x, np)
@@ -135,22 +132,10 @@ class Encoder:
             every = _extended(old, new)
             if number == len(past) - 1:
                 x, h = x[:, -1:], h[:, -1:]
-            bias = self._bias(number, kept, x.shape[1], every[0].shape[1])
+            length = every[0].shape[1]
+            bias = self._biases[number][:, length - x.shape[1] : length, :length]
             x = respond(block, x, h, every, bias, xp=np, drops=SERVING)
         return tuple(added), x[:, 0]
-
-    def _bias(self, number: int, kept: int, queries: int, length: int) -> Floats:
-        if number < len(self._whole):
-            whole = self._whole[number]
-            if whole.shape[1] < length:
-                longer = min(2 * length, self.window)
-                whole = distance_bias(self._tables[number], longer, longer, np)
-                self._whole[number] = whole
-            seen: Floats = whole[:, kept:length, :length]
-            return seen
-        near = self._tables[number][:, :length]
-        backwards: Floats = near[:, None, ::-1]
-        return backwards
 
     def _recall(self, key: bytes) -> Kept | None:
         with self._lock:
@@ -165,6 +150,16 @@ class Encoder:
             self._pasts.move_to_end(key)
             if len(self._pasts) > self._most:
                 self._pasts.popitem(last=False)
+
+
+def _by_distance(table: Floats) -> Floats:
+    """`distance_bias` [H, W, W] of a table [H, W], as views of one line: a row begins one place
+    before the one above, so that wide windows cost no more memory than their table.
+    """
+    window = table.shape[1]
+    ahead = np.full((len(table), window - 1), -1e9, np.float32)
+    line = np.concatenate([table[:, ::-1], ahead], axis=1)
+    return np.lib.stride_tricks.sliding_window_view(line, window, axis=1)[:, ::-1]
 
 
 def _shared(tokens: Tokens) -> int:

@@ -192,7 +192,7 @@ def hidden(params: Params, batch: Batch, heads: int, drops: list[Drop]) -> Array
     x = drops[0](embed(params, batch.tokens, jnp))
     for number, block in enumerate(params["blocks"]):
         h = rms(x, jnp)
-        bias = distance_bias(block["distance"], length, length, jnp)
+        bias = distance_bias(block["distance"], length, jnp)
         chosen = (drops[3 * number + 1], drops[3 * number + 2], drops[3 * number + 3])
         x = respond(block, x, h, remember(block, h), bias, xp=jnp, drops=chosen)
     context = params["countries"][batch.countries][:, None] + params["devices"][batch.devices]
