@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from matinee.decisions.sequences import moment, sequences
-from matinee.lake.records import Decision, micros
+from matinee.decisions.sequences import asked
+from matinee.lake.records import Decision
 from matinee.models import Context, Model
 from matinee.models.base import Floats
 from matinee.policies import Policy, Preference
@@ -51,16 +51,13 @@ class Counterfactual:
         return [found[row] for row in range(len(records))]
 
     def _context(self, records: Sequence[Decision], histories: Sequence[History]) -> Context:
-        seen = list(map(_seen, records, histories))
-        return Context(
-            sequences(
-                seen,
-                [record.context.get("country") for record in records],
-                self.model.titles,
-            ),
-            np.array(list(map(_moment, records, seen))),
-            tuple(record.context.get("device") for record in records),
-            tuple(record.context.get("features", {}) for record in records),
+        return asked(
+            self.model.titles,
+            [record.at for record in records],
+            list(map(_seen, records, histories)),
+            [record.context.get("country") for record in records],
+            devices=[record.context.get("device") for record in records],
+            features=[record.context.get("features", {}) for record in records],
         )
 
     def _prefer(self, record: Decision, scores: Floats) -> Preference:
@@ -69,10 +66,6 @@ class Counterfactual:
             return Preference(np.zeros(0, np.int32), np.zeros(0, np.float32))
         preference = self.policy.prefer(scores[allowed])
         return Preference(allowed[preference.segment].astype(np.int32), preference.logits)
-
-
-def _moment(record: Decision, history: History) -> int:
-    return moment(micros(record.at), history.last())
 
 
 def _seen(record: Decision, history: History) -> History:

@@ -15,7 +15,7 @@ from matinee.decisions.ids import context_hash, decision_id, generator, seed_of
 from matinee.decisions.reasons import LATEST, Reasons
 from matinee.decisions.recent import Recent
 from matinee.decisions.row import Row
-from matinee.decisions.sequences import brief, moment, sequences
+from matinee.decisions.sequences import asked, brief, moment
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Eligible, Masked, micros
 from matinee.models import Context, Model
@@ -304,11 +304,13 @@ class Decider(Generic[SurfaceT]):
         return scores
 
     def _asked(self, request: Request, history: History) -> Context:
-        return Context(
-            sequences([history], [request.country], self.model.titles),
-            np.array([moment(micros(request.at), history.last())]),
-            (request.device,),
-            (request.features,),
+        return asked(
+            self.model.titles,
+            [request.at],
+            [history],
+            [request.country],
+            devices=[request.device],
+            features=[request.features],
         )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from matinee.models import Histories, Vocabulary
+from matinee.lake.records import micros
+from matinee.models import Context, Histories, Vocabulary
 from matinee.surfaces import History
 
 SECOND = 1_000_000
@@ -36,6 +38,27 @@ def sequences(
         tuple(countries),
         np.fromiter(chain.from_iterable(one.signals for one in seen), np.uint8),
     )
+
+
+def asked(
+    titles: Vocabulary,
+    at: Sequence[datetime],
+    histories: Sequence[History],
+    countries: Sequence[str | None],
+    *,
+    devices: Sequence[str | None] = (),
+    features: Sequence[Mapping[str, Any]] = (),
+) -> Context:
+    """What a model is asked of B members, by deciding, by judging and by scoring in batches alike.
+
+    >>> at = datetime.fromisoformat("2026-01-01T12:34:56Z")
+    >>> one = asked(Vocabulary(["heat"]), [at], [History()], ["NL"])
+    >>> int(micros(at) - one.at[0]) // SECOND
+    2096
+    """
+    times = [moment(micros(time), one.last()) for time, one in zip(at, histories, strict=True)]
+    seen = sequences(histories, countries, titles)
+    return Context(seen, np.array(times, np.int64), tuple(devices), tuple(features))
 
 
 def moment(at: int, last: int | None) -> int:

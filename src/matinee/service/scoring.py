@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
 from matinee.decisions.decider import apply_masks
-from matinee.decisions.sequences import moment, sequences
+from matinee.decisions.sequences import asked
 from matinee.engine import Executor, Serial
 from matinee.errors import MatineeError
 from matinee.evaluation.ranking import ranked
 from matinee.lake.records import micros
-from matinee.models import Context
 from matinee.registry import parse_version
 from matinee.service.choices import Choices
 from matinee.service.content import Contents
@@ -194,13 +193,12 @@ class _Scorer:
     def _ranked(self, candidates: Candidates, situations: Sequence[Situation]) -> pl.DataFrame:
         if not len(candidates):
             return pl.DataFrame(schema=SCHEMA)
-        seen = sequences(
+        context = asked(
+            self.model.titles,
+            [one.request.at for one in situations],
             [one.history for one in situations],
             [one.request.country for one in situations],
-            self.model.titles,
         )
-        at = micros(self.at)
-        context = Context(seen, np.array([moment(at, one.history.last()) for one in situations]))
         scores = self.model.believe(context, self.model.titles.encode(candidates.ids)).mean
         if not np.isfinite(scores).all():
             raise MatineeError(
