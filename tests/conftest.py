@@ -39,6 +39,24 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture
+def overheard(monkeypatch):
+    """Listens to a kind of model: a list that fills with what each question's first member gets."""
+
+    def listen(kind: type) -> list:
+        believed, believe = [], kind.believe
+
+        def believe_aloud(self, context, candidates=None):
+            belief = believe(self, context, candidates)
+            believed.append(belief.mean[0])
+            return belief
+
+        monkeypatch.setattr(kind, "believe", believe_aloud)
+        return believed
+
+    return listen
+
+
 @pytest.fixture(scope="module")
 def own_surfaces():
     """What a module's tests add to the surfaces is forgotten afterwards, with where it stood."""

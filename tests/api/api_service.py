@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,17 +17,7 @@ import polars as pl
 
 from matinee.api.app import Api
 from matinee.service.folder import Service
-
-DEADLINE = 120.0
-"""Seconds until a test gives up: beside other tests a worker of low priority begins slowly."""
-
-
-def eventually(holds, seconds=DEADLINE):
-    """Wait until `holds()` is true; what it said last."""
-    end = time.monotonic() + seconds
-    while not (said := holds()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return said
+from waiting import DEADLINE
 
 
 class Client:

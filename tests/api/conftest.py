@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from api_service import Client, Server, eventually
+from api_service import Client, Server
 
 from matinee.api.app import Api
 from matinee.api.guard import Limits
 from matinee.service.folder import Service
 from matinee.service.runtime import Runtime
+from waiting import eventually
 
 
 @pytest.fixture

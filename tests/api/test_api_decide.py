@@ -4,10 +4,11 @@ from urllib.parse import quote
 
 import polars as pl
 import pytest
-from api_service import eventually, logged
+from api_service import logged
 
 from matinee.lake.records import Title, Window
 from matinee.service.folder import Service
+from waiting import eventually
 
 STRANGE = ['o\'brien "x"', "a/b/../c", "a/home", "🎬 é", "\x00", "..%2f"]
 

@@ -3,10 +3,11 @@ from datetime import datetime
 
 import polars as pl
 import pytest
-from api_service import event, eventually
+from api_service import event
 
 from matinee.lake.records import Event
 from matinee.registry import Approvals
+from waiting import eventually
 
 
 def played(client, member):

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from api_service import DEADLINE, event, eventually, logged
+from api_service import event, logged
 
 from matinee.api import server as serving
 from matinee.api.server import listen
 from matinee.errors import MatineeError
+from waiting import DEADLINE, eventually
 
 FULL = """
 import resource, signal

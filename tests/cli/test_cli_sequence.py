@@ -34,22 +34,14 @@ def shows(made, tmp_path_factory) -> Path:
     return folder
 
 
-def test_batch_scores_are_those_that_a_decision_is_drawn_from(shows, tmp_path, monkeypatch):
+def test_batch_scores_are_those_that_a_decision_is_drawn_from(shows, tmp_path, overheard):
     """Also minutes after a member's last event, where the model tells ten of them from twenty."""
-    believed = []
-    believe = Sequence.believe
-
-    def listen(self, context, candidates=None):
-        belief = believe(self, context, candidates)
-        believed.append(belief.mean[0])
-        return belief
-
     with Service.open(shows) as service:
         at = service.lake.scan("events").select(pl.col("ts").max()).collect().item()
         at += timedelta(minutes=35, seconds=7)
         scoring.score(service, "titles", tmp_path / "s", "titles@3", as_of=at)
         rows = pl.read_parquet(tmp_path / "s").partition_by("member_id", as_dict=True)
-        monkeypatch.setattr(Sequence, "believe", listen)
+        believed = overheard(Sequence)
         with Runtime(service) as runtime:
             decider = runtime.decider("titles@3")
             for (member,), own in rows.items():

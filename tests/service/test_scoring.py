@@ -65,17 +65,9 @@ def written(service, tmp_path_factory) -> pl.DataFrame:
     return frame
 
 
-def seen_by_the_decider(service, monkeypatch):
+def seen_by_the_decider(service, overheard):
     """For each member with a history: every title that may be shown, with its score, best first."""
-    believed = []
-    believe = EASE.believe
-
-    def listen(self, context, candidates=None):
-        belief = believe(self, context, candidates)
-        believed.append(belief.mean[0])
-        return belief
-
-    monkeypatch.setattr(EASE, "believe", listen)
+    believed = overheard(EASE)
     with Runtime(service) as runtime:
         decider = runtime.champion("titles")
         for member in sorted(runtime.members.recent(10_000)):
@@ -87,9 +79,9 @@ def seen_by_the_decider(service, monkeypatch):
             yield member, [ids[place] for place in order], believed[-1][order]
 
 
-def test_it_writes_what_the_decider_sees(service, written, monkeypatch):
+def test_it_writes_what_the_decider_sees(service, written, overheard):
     members = 0
-    for member, titles, scores in seen_by_the_decider(service, monkeypatch):
+    for member, titles, scores in seen_by_the_decider(service, overheard):
         rows = written.filter(member_id=member)
         np.testing.assert_allclose(rows["score"], scores[:30], rtol=1e-5, atol=1e-6)
         found = dict(zip(titles, scores, strict=True))
