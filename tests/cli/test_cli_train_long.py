@@ -116,10 +116,11 @@ def weights(service, version):
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(steps, under_way, capsys):
     said = interrupted(under_way)
-    assert f"What {NAME} has learned so far is kept." in said
+    kept = steps / "checkpoints" / f"titles-{NAME}.npz"
+    saved = datetime.fromtimestamp(kept.stat().st_mtime, UTC)
+    assert f"What {NAME} had learned by {saved:%H:%M:%S} UTC is kept." in said
     assert said.splitlines()[-1] == f"next: matinee train titles --model {NAME} --resume"
     assert "Traceback" not in said
-    assert (steps / "checkpoints" / f"titles-{NAME}.npz").is_file()
     with Service.open(steps) as service:
         assert len(service.registry.versions("titles")) == 2
         new = {"kind": "play", "ts": datetime.now(UTC), "title_id": "new", "value": 95.0}

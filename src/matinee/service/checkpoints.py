@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any, Self
@@ -116,9 +116,10 @@ class Checkpoint:
         self._started.unlink(missing_ok=True)
 
     def _interrupted(self) -> Interrupted:
-        if self.path.is_file():
+        if self.path.is_file():  # perhaps an older one, where a full disk kept the last away
+            saved = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
             return Interrupted(
-                f"Interrupted. What {self.model} has learned so far is kept.\n"
+                f"Interrupted. What {self.model} had learned by {saved:%H:%M:%S} UTC is kept.\n"
                 f"next: {self._typed} --resume"
             )
         return Interrupted(f"Interrupted. Nothing of {self.model} is kept.\nnext: {self._typed}")
