@@ -72,7 +72,7 @@ from matinee.models import (
     load_model,
     sequence,
 )
-from matinee.models.data import Vocabulary
+from matinee.models.data import DAY, Vocabulary
 from matinee.models.run import Progress, Run
 from matinee.models.sequence import Config, Sequence, encoder, serving, start, windows
 
@@ -528,7 +528,6 @@ def time_split(seeds: list[int]) -> bool:
 
 TITLES, EVENTS, REQUESTS = 3_416, 200, 400
 """Members: so few that the past of each is kept, see KEPT of the encoder."""
-DAY = 86_400_000_000
 
 
 def visitors(events: int) -> Histories:

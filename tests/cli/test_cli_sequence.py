@@ -13,20 +13,25 @@ from matinee.lake.records import Title
 from matinee.models import Sequence
 from matinee.service import scoring
 from matinee.service.folder import Service
+from matinee.service.outcomes import close_windows
 from matinee.service.runtime import Runtime
+from matinee.service.weighing import weigh
 from matinee.surfaces import Request
+from visits import SHORT_WINDOW, VISITED, decide
 
 PLAN = "[train.sequence]\nwidth = 8\nblocks = 1\nwindow = 32\nepochs = 2\nhorizon = 3\n"
+MEMBERS = 20
 
 
 @pytest.fixture(scope="module")
 def shows(made, tmp_path_factory) -> Path:
-    """The small service with a sequence model as titles@3."""
+    """The small service with a sequence model as titles@3, trained before members came back."""
     folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("sequence") / "shows"))
-    (folder / "matinee.toml").write_text(PLAN)
+    (folder / "matinee.toml").write_text(PLAN + SHORT_WINDOW)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MATINEE_SERVICE", str(folder))
-        assert run(["train", "titles", "--model", "sequence"]) == 0
+        earlier = (VISITED - timedelta(hours=1)).isoformat()
+        assert run(["train", "titles", "--model", "sequence", "--as-of", earlier]) == 0
     with Service.open(folder) as service:
         version = service.registry.versions("titles")[-1]
         assert (version.id, version.model) == ("titles@3", "sequence")
@@ -65,10 +70,25 @@ def test_a_new_title_is_liked_by_some_more_than_by_others(shows, tmp_path):
     assert frame["rank"].n_unique() > 10
 
 
-def test_it_goes_through_the_gate(shows, monkeypatch, capsys):
-    monkeypatch.setenv("MATINEE_SERVICE", str(shows))
+def test_what_it_decided_is_judged_with_the_scores_that_it_decided_by(shows, tmp_path):
+    folder = Path(shutil.copytree(shows, tmp_path / "shows"))
+    with Service.open(folder) as service:
+        decide(service, "titles@3", MEMBERS)
+        close_windows(service)
+        own = weigh(service, "titles", ["titles@3"], VISITED - timedelta(minutes=1))
+    assert len(own.weighed["titles@3"].at) == MEMBERS
+    np.testing.assert_allclose(own.weighed["titles@3"].slates.ratio, 1)
+
+
+def test_it_goes_through_the_gate(shows, tmp_path, monkeypatch, capsys):
+    folder = Path(shutil.copytree(shows, tmp_path / "shows"))
+    with Service.open(folder) as service:
+        decide(service, "titles@2", MEMBERS)
+        close_windows(service)
+    monkeypatch.setenv("MATINEE_SERVICE", str(folder))
     assert run(["evaluate", "titles", "--candidate", "titles@3"]) == 0
     said = capsys.readouterr()
-    assert "titles@3" in said.out + said.err
+    assert f"decisions judged on\t{MEMBERS}\n" in said.out
+    assert "titles@3 against titles@2: " in said.out + said.err
     assert run(["approve", "titles@3"]) == 1
     assert "the latest verdict is: " in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,20 @@ def test_a_cut_file_is_refused_wherever_it_is_cut(model: Model, tmp_path: Path) 
     whole = path.read_bytes()
     for length in range(0, len(whole), 97):
         path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="train the model again"):
+            type(model).load(path)
+
+
+def test_a_weight_that_is_no_number_is_refused(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, learned = tmp_path / "model.npz", model._arrays()
+    numbers = [name for name, one in learned.items() if one.size and one.dtype.kind == "f"]
+    for name, value in product(numbers, (np.nan, np.inf)):
+        broken = learned[name].copy()
+        broken.flat[-1] = value
+        monkeypatch.setattr(model, "_arrays", lambda: {**learned, name: broken})  # noqa: B023
+        model.save(path)
         with pytest.raises(ValueError, match="train the model again"):
             type(model).load(path)
 

@@ -157,6 +157,24 @@ def test_a_map_of_another_width_is_not_taken(fitted: Sequence) -> None:
         model._restore(arrays)
 
 
+def test_content_that_comes_after_training_is_heard_of(tmp_path: Path) -> None:
+    """Of a title that the catalogue had bare when the model learned, and nobody had watched."""
+    rng = np.random.default_rng(0)
+    log = Histories.of([watched(rng).tolist() for _ in range(200)])
+    every, bare = Vocabulary((*TITLES, "bare", "other")), len(TITLES)
+    data = replace(Dataset.of(every, log), content=CONTENT)
+    model = Sequence(width=16, blocks=1, window=16, epochs=4, query_time=False).fit(data)
+    model.save(tmp_path / "model.npz")
+    lover = asked(model, [[place for place, t in enumerate(TITLES) if t.startswith("2-1-")][:6]])
+    before = model.believe(lover).mean[0]
+    late = Content.of({"bare": about("2-1-x"), "0-0-0": about("2-1-x")})
+    for one in (model, load_model(tmp_path / "model.npz"), model.adopt(Content.of({"more": []}))):
+        after = one.adopt(late).believe(lover).mean[0][: len(every)]
+        assert after[bare] > before[bare] + 1
+        assert np.array_equal(np.delete(after, bare), np.delete(before, bare))
+    assert np.array_equal(model.believe(lover).mean[0], before), "the model itself is as it was"
+
+
 def test_a_title_of_the_catalogue_that_nobody_watched_is_placed_in_training(
     logged: list[NDArray[np.int64]], hidden: NDArray[np.int64]
 ) -> None:

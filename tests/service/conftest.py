@@ -6,17 +6,15 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from notes import Notes
-from service_rows import VISITED
 
-from matinee.lake.records import Eligible, Event
-from matinee.lake.rows import frame_of_records
-from matinee.lake.schemas import SCHEMAS
+from matinee.lake.records import Event
 from matinee.policies import PlackettLuce
 from matinee.service.folder import Service
 from matinee.service.outcomes import close_windows
-from matinee.service.runtime import Runtime
-from matinee.surfaces import SURFACES, Request
+from matinee.surfaces import SURFACES
+from visits import SHORT_WINDOW, VISITED, append, decide
 
+PLAYED = VISITED + timedelta(minutes=5)
 POLICIES = (
     PlackettLuce(temperature=0.1, epsilon=0.05, segment=100),
     PlackettLuce(temperature=0.3, epsilon=0.3, segment=100),
@@ -24,32 +22,17 @@ POLICIES = (
 """titles@3 keeps closer to the best than the champion, titles@4 explores more; all one model."""
 
 
-def append(service, table, records):
-    known = VISITED + timedelta(minutes=5) * (table == "events")
-    frame = frame_of_records(records, SCHEMAS[table], known)
-    added = service.lake.append(table, frame, source="test")
-    assert added.rejected == 0
-
-
 def visited(folder, visits, slots):
     """The service in `folder` after every member came back `visits` times.
 
     What its model likes best is played nine times out of ten, everything else once in fifty.
     """
-    (folder / "matinee.toml").write_text('[surfaces.titles]\nwindow = "1h"\n')
+    (folder / "matinee.toml").write_text(SHORT_WINDOW)
     (folder / "salt").write_bytes(bytes(32))  # the same draws in each run
     service = Service.open(folder)
     model, _ = service.registry.load("titles@2")
     earlier = {"data_as_of": VISITED - timedelta(hours=1), "settings": {}, "metrics": {}}
-    with Runtime(service) as runtime:
-        decider = runtime.champion("titles")
-        requests = [
-            Request(request_id=f"r{visit}", member_id=member, at=VISITED, slots=slots)
-            for member in service.lake.current("members")["member_id"]
-            for visit in range(visits)
-        ]
-        decisions = [decider.propose(runtime.located(request)) for request in requests]
-        sets = [one for one in decider.records(decisions) if isinstance(one, Eligible)]
+    decisions, sets = decide(service, "titles@2", visits=visits, slots=slots)
     ids = {one.eligible: one.candidates for one in sets}
     chance = np.random.default_rng(0)
     plays = [
@@ -57,7 +40,7 @@ def visited(folder, visits, slots):
             event_id=f"{decision.decision_id}-{position}",
             member_id=decision.member_id,
             kind="play",
-            ts=VISITED + timedelta(minutes=5),
+            ts=PLAYED,
             title_id=title,
             value=30.0,
             decision_id=decision.decision_id,
@@ -67,9 +50,7 @@ def visited(folder, visits, slots):
         for position, title in enumerate(decision.actions)
         if chance.random() < (0.9 if title == ids[decision.eligible][decision.segment[0]] else 0.02)
     ]
-    append(service, "eligible", sets)
-    append(service, "decisions", decisions)
-    append(service, "events", plays)
+    append(service, "events", plays, PLAYED)
     close_windows(service)
     for policy in POLICIES:
         service.registry.register("titles", model, policy, by="test", **earlier)

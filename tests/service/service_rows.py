@@ -8,8 +8,6 @@ from matinee.lake.schemas import SCHEMAS
 
 AT = datetime(2026, 3, 1, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-VISITED = datetime.now(UTC) - timedelta(hours=2)
-"""When members of the small trained service came back to its champion."""
 
 
 def decision(name="d1", member="m1", at=AT, actions=("a", "b"), surface="titles"):

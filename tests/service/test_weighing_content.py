@@ -6,18 +6,14 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from adopting import Adopting
-from service_rows import VISITED
 
-from matinee.lake.records import Eligible, Title
-from matinee.lake.rows import frame_of_records
-from matinee.lake.schemas import SCHEMAS
+from matinee.lake.records import Title
 from matinee.models import MODELS
 from matinee.policies import EpsilonGreedy
 from matinee.service.folder import Service
 from matinee.service.outcomes import close_windows
-from matinee.service.runtime import Runtime
 from matinee.service.weighing import weigh
-from matinee.surfaces import Request
+from visits import SHORT_WINDOW, VISITED, decide
 
 MEMBERS = 20
 
@@ -27,7 +23,7 @@ def service(made, tmp_path, monkeypatch):
     """titles@3 was served with a title that it had not learned of; titles@4 is its twin."""
     monkeypatch.setitem(MODELS, Adopting.name, Adopting)
     folder = shutil.copytree(made, tmp_path / "shows")
-    (folder / "matinee.toml").write_text('[surfaces.titles]\nwindow = "1h"\n')
+    (folder / "matinee.toml").write_text(SHORT_WINDOW)
     with Service.open(folder) as opened:
         plain, _ = opened.registry.load("titles@1")
         model = Adopting(**plain.settings())
@@ -37,23 +33,9 @@ def service(made, tmp_path, monkeypatch):
             opened.registry.register("titles", model, EpsilonGreedy(0.1), by="test", **known)
         opened.lake.put([Title(title_id="new", name="New", genres=["Crime"])])
         opened.refresh()
-        _decide(opened, "titles@3")
+        decide(opened, "titles@3", MEMBERS)
+        close_windows(opened)
         yield opened
-
-
-def _decide(service, version):
-    with Runtime(service) as runtime:
-        decider = runtime.decider(version)
-        requests = [
-            Request(request_id="r", member_id=member, at=VISITED, slots=1)
-            for member in service.lake.current("members")["member_id"].head(MEMBERS)
-        ]
-        decisions = [decider.propose(runtime.located(request)) for request in requests]
-        sets = [one for one in decider.records(decisions) if isinstance(one, Eligible)]
-    for table, records in (("eligible", sets), ("decisions", decisions)):
-        frame = frame_of_records(records, SCHEMAS[table], VISITED)
-        assert service.lake.append(table, frame, source="test").rejected == 0
-    close_windows(service)
 
 
 def test_a_twin_of_the_version_that_served_a_new_title_has_ratios_of_one(service):

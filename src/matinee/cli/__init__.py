@@ -17,7 +17,7 @@ from matinee.cli.app import app
 from matinee.console import err, say, show_error
 from matinee.errors import MatineeError
 
-INTERRUPTED = "Interrupted. What was acknowledged is kept; the same command goes on from there."
+INTERRUPTED = "Interrupted. What was acknowledged is kept; the same command can be given again."
 
 __all__ = ["app", "data", "learning", "main", "run", "scoring", "serving"]
 

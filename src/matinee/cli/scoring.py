@@ -31,9 +31,9 @@ def score(
 ) -> None:
     """Write the best titles of every member to one Parquet file.
 
-    For each member with a history: what the version believes best of what is available in their
-    country and not watched, with the scores that a decision would be drawn from. The columns are
-    member_id, rank (1 is the best), title_id, score and version; rows are sorted by member and
+    For each member, with a history or not: what the version believes best of what is available in
+    their country and not watched, with the scores that a decision would be drawn from. The columns
+    are member_id, rank (1 is the best), title_id, score and version; rows are sorted by member and
     rank. The file appears whole or not at all.
 
     Parameters

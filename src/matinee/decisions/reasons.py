@@ -45,14 +45,14 @@ class Reasons:
         """From `Model.effects` on `titles`: events [E'] of `met`, oldest first, [E', S].
 
         >>> met = Met(("heat", "up"), (1, 2), (0, 0), (1.0, 0.0))
-        >>> Reasons.of(met, ["coco"], np.arange(2, dtype=np.int32), np.ones((2, 1))).watched
+        >>> Reasons.of(met, ["coco"], np.zeros(1, np.int32), np.ones((1, 1))).watched
         ('heat',)
         """
-        rows = [row for row, event in enumerate(events.tolist()) if met.weights[event] > 0][::-1]
+        latest_first = events[::-1].tolist()
         return cls(
-            tuple(met.titles[events[row]] for row in rows),
+            tuple(met.titles[event] for event in latest_first),
             tuple(titles),
-            np.maximum(effects[rows], 0),
+            np.maximum(effects[::-1], 0),
         )
 
     def most(self, among: Collection[str]) -> str | None:

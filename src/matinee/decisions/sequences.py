@@ -11,10 +11,9 @@ import numpy as np
 
 from matinee.lake.records import micros
 from matinee.models import Context, Histories, Vocabulary
+from matinee.models.data import SECOND
 from matinee.surfaces import History
 
-SECOND = 1_000_000
-"""Microseconds."""
 HOUR = 3600
 """Seconds."""
 

@@ -17,13 +17,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from matinee.evaluation.diversity import diversity
 from matinee.evaluation.protocols import Split
 from matinee.evaluation.report import Estimate, Report, Row
 from matinee.models.base import Floats, Model
-from matinee.models.data import Context, Dataset, Histories, HistoryShard, Holdout
+from matinee.models.data import Context, Dataset, Histories, Holdout
 from matinee.models.popularity import Popularity
 from matinee.models.run import Progress, Run
 
@@ -157,7 +156,7 @@ def member_metrics(hits: NDArray[np.bool_], targets: NDArray[np.int64]) -> dict[
 
 def self_information(train: Dataset) -> Values:
     """-log2 of the share of training members who watched each title [V], in bits."""
-    counts, members = train.reduce(_watchers, _add, len(train.titles))
+    counts, members = train.watchers()
     bits: Values = -np.log2(np.maximum(counts, 1.0) / max(members, 1))
     return bits
 
@@ -251,12 +250,3 @@ def _novelty(lists: NDArray[np.int64], information: Values) -> Values:
     filled = lists >= 0
     bits: Values = np.where(filled, information[lists], 0.0).sum(axis=1) / filled.sum(axis=1)
     return bits
-
-
-def _watchers(shard: HistoryShard, size: int) -> tuple[Values, int]:
-    histories = shard.load()
-    return csr_array(histories.matrix(size)).sum(axis=0).astype(float), len(histories)
-
-
-def _add(left: tuple[Values, int], right: tuple[Values, int]) -> tuple[Values, int]:
-    return left[0] + right[0], left[1] + right[1]

@@ -162,8 +162,8 @@ class Model(ABC):
             )
 
 
-def on_candidates(scores: Floats, candidates: Indices | None) -> Floats:
-    """Scores [B, A] on `candidates` out of scores [B, V] on all titles; 0 for an unknown title.
+def on_candidates(scores: Floats, candidates: Indices | None, unknown: float = 0.0) -> Floats:
+    """Scores [B, A] on `candidates` out of scores [B, V] on all titles; `unknown` for one of -1.
 
     >>> on_candidates(np.array([[0.5, 2.0]]), np.array([1, -1], np.int32))
     array([[2., 0.]])
@@ -171,14 +171,18 @@ def on_candidates(scores: Floats, candidates: Indices | None) -> Floats:
     if candidates is None:
         return scores
     if not scores.shape[1]:
-        return np.zeros((len(scores), len(candidates)), scores.dtype)
-    return np.where(candidates >= 0, scores[:, candidates], scores.dtype.type(0))
+        return np.full((len(scores), len(candidates)), unknown, scores.dtype)
+    return np.where(candidates >= 0, scores[:, candidates], scores.dtype.type(unknown))
 
 
 def checked(array: NDArray[Any], shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-    """`array` itself, or a `ValueError` where its shape or dtype is not the one that was saved."""
+    """`array` itself; a `ValueError` where its shape or dtype is not the one that was saved, or a
+    value is NaN or infinite.
+    """
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(
             f"an array is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
         )
+    if not np.isfinite(array.sum(dtype=np.float64)):
+        raise ValueError("a weight is NaN or infinite")
     return array

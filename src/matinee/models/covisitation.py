@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array, diags_array
 
 from matinee.models.base import Floats, Model, checked, on_candidates
-from matinee.models.data import Context, Dataset, Histories, HistoryShard, Indices
-from matinee.models.popularity import DAY, Popularity
+from matinee.models.data import DAY, Context, Dataset, Histories, HistoryShard, Indices
+from matinee.models.popularity import Popularity
 from matinee.models.run import Run
 
 TIE_BREAK = np.float32(1e-6)

@@ -16,6 +16,9 @@ from scipy.sparse import csr_array
 from matinee.engine import Executor, Serial
 
 Indices = NDArray[np.int32]
+SECOND = 1_000_000
+"""In microseconds, as all times are."""
+DAY = 86_400 * SECOND
 P = TypeVar("P")
 B = TypeVar("B")
 S = TypeVar("S")
@@ -410,6 +413,14 @@ class Dataset:
         """Fold `kernel` over the histories' shards with this data set's executor."""
         return self.executor.map_reduce(kernel, self.shards, merge, broadcast)
 
+    def watchers(self) -> tuple[NDArray[np.float64], int]:
+        """How many members watched each title [V], and how many members there are.
+
+        >>> Dataset.of(Vocabulary("abc"), Histories.of([[0, 1], [1, 1], []])).watchers()
+        (array([1., 2., 0.]), 3)
+        """
+        return self.reduce(_watchers, _sums, len(self.titles))
+
     def reduce_responses(
         self,
         kernel: Callable[[ResponseShard, B], P],
@@ -420,3 +431,15 @@ class Dataset:
         if not self.responses:
             return None
         return self.executor.map_reduce(kernel, self.responses, merge, broadcast)
+
+
+def _watchers(shard: HistoryShard, size: int) -> tuple[NDArray[np.float64], int]:
+    histories = shard.load()
+    counts: NDArray[np.float64] = histories.matrix(size).sum(axis=0, dtype=np.float64)
+    return counts, len(histories)
+
+
+def _sums(
+    left: tuple[NDArray[np.float64], int], right: tuple[NDArray[np.float64], int]
+) -> tuple[NDArray[np.float64], int]:
+    return left[0] + right[0], left[1] + right[1]

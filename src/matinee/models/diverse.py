@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matinee import models
-from matinee.models.base import Floats, Model
+from matinee.models.base import Floats, Model, checked
 from matinee.models.data import Content, Context, Dataset, HistoryShard, Indices
 from matinee.models.run import Run
 
@@ -177,10 +177,8 @@ class Diverse(Model):
         return {"vectors": self._vectors, **inner}
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        vectors = arrays["vectors"]
-        if vectors.shape[:1] != (len(self.titles),) or vectors.dtype != np.float32:
-            raise ValueError(f"vectors are {vectors.dtype} {vectors.shape}")
-        self._vectors = vectors
+        shape = (len(self.titles), *arrays["vectors"].shape[1:])
+        self._vectors = checked(arrays["vectors"], shape, np.float32)
         self.model.titles = self.titles
         inner = {name: array for name, array in arrays.items() if name.startswith("model_")}
         self.model._restore({name.removeprefix("model_"): a for name, a in inner.items()})
@@ -230,7 +228,7 @@ class _Shares(NamedTuple):
 def _watched_together(dataset: Dataset) -> NDArray[np.float64]:
     """The principal axes [V, d] of the correlation of titles over members, each by its weight."""
     size = len(dataset.titles)
-    counts, members = dataset.reduce(_watchers, _add, size)
+    counts, members = dataset.watchers()
     share = counts / max(members, 1)
     shares = _Shares(max(members, 1), share, np.sqrt(share * (1 - share)))
     width = min(DIMENSIONS + SPARE, size)
@@ -262,16 +260,3 @@ def _together(shard: HistoryShard, axes: NDArray[np.float64]) -> NDArray[np.floa
     watched = shard.load().matrix(len(axes))
     found: NDArray[np.float64] = watched.T @ (watched @ axes)
     return found
-
-
-Watchers = tuple[NDArray[np.float64], int]
-
-
-def _watchers(shard: HistoryShard, size: int) -> Watchers:
-    histories = shard.load()
-    counts: NDArray[np.float64] = histories.matrix(size).sum(axis=0, dtype=np.float64)
-    return counts, len(histories)
-
-
-def _add(left: Watchers, right: Watchers) -> Watchers:
-    return left[0] + right[0], left[1] + right[1]

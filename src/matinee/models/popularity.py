@@ -9,11 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from matinee.models.base import Floats, Model, checked, on_candidates
-from matinee.models.data import Context, Dataset, HistoryShard, Indices
+from matinee.models.data import DAY, Context, Dataset, HistoryShard, Indices
 from matinee.models.run import Run
-
-DAY = 86_400_000_000
-"""Microseconds in a day."""
 
 Counts = dict[str | None, NDArray[np.float64]]
 

@@ -96,8 +96,7 @@ class Response(Model):
 
     def _scores(self, context: Context, candidates: Indices | None) -> Floats:
         rows = [self._rows.get(cell, 0) for cell in _cells(context, self.by)]
-        apart = on_candidates(self._means[rows] - self._prior, candidates)
-        return apart + self._prior
+        return on_candidates(self._means[rows], candidates, float(self._prior))
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +69,10 @@ def score(
 ) -> Scored:
     """Write the `top` titles of every member to one Parquet file, sorted by member and rank.
 
-    Of every member who has met a title, as known at `as_of`: what the champion of the surface, or
-    another `version`, believes best among what is eligible in their country then and no mask takes
-    away, without a device. These are the scores that a decision is drawn from. Equal scores stand
-    in the order of ids. The catalogue and its windows are those known now.
+    Of every member who is known at `as_of`, also without a history: what the champion of the
+    surface, or another `version`, believes best among what is eligible in their country then and no
+    mask takes away, without a device. These are the scores that a decision is drawn from. Equal
+    scores stand in the order of ids. The catalogue and its windows are those known now.
 
     A bucket of members at a time, by `executor`; `advance` hears of each. The file is there whole
     or not at all. Raises `MatineeError` where there is no such version, nobody to score, or the
@@ -95,7 +94,7 @@ def score(
         if not members:
             raise MatineeError(
                 f"there is nobody to score as of {at:%Y-%m-%d %H:%M}",
-                why="no member had watched anything that was known by then",
+                why="no member was known by then",
                 next_step="matinee import SOURCE",
             )
         return Scored(chosen, members, _write(to, runs, scratch))
@@ -170,10 +169,11 @@ class _Scorer:
     def __reduce__(self) -> tuple[Any, ...]:
         return _opened, (self.service.folder, self.version, self.at, self.top)
 
-    def best(self, met: pl.DataFrame) -> pl.DataFrame:
-        """The rows of SCHEMA for the members of a run."""
+    def best(self, members: pl.DataFrame) -> pl.DataFrame:
+        """The rows of SCHEMA for some of the members of `_members`."""
         groups: dict[str, tuple[Candidates, list[Situation]]] = {}
-        for situation in map(self._situation, *_members(met)):
+        for member, country, *met in members.iter_rows():
+            situation = self._situation(member, country, History.of(Met(*map(tuple, met))))
             candidates = self.surface.eligible(situation.request)
             groups.setdefault(candidates.hash, (candidates, []))[1].append(situation)
         parts = [
@@ -248,32 +248,26 @@ def _score_bucket(part: _Part, scorer: _Scorer) -> tuple[list[Path], int]:
 
 
 def _runs(part: _Part, scorer: _Scorer) -> tuple[list[Path], int]:
-    met = part.bucket.frame()
-    lengths = met.select(pl.col("member_id").rle()).unnest("member_id")["len"]
-    edges = [0, *accumulate(lengths)]
+    members = _members(part.bucket)
     files = []
-    for first in range(0, len(lengths), MEMBERS):
-        start, stop = edges[first], edges[min(first + MEMBERS, len(lengths))]
-        rows = scorer.best(met[start:stop])
+    for first in range(0, members.height, MEMBERS):
+        rows = scorer.best(members[first : first + MEMBERS])
         if rows.height:
             files.append(part.scratch / f"{part.bucket.events.number}-{first}.parquet")
             rows.write_parquet(files[-1])
-    return files, len(lengths)
+    return files, members.height
 
 
-def _members(met: pl.DataFrame) -> tuple[list[str], list[str | None], list[History]]:
-    """Who they are, where, and their histories."""
-    columns = [
-        pl.col("country").first(),
-        pl.col("title_id"),
-        pl.col("ts").dt.epoch("us"),
-        pl.col("signals"),
-        pl.col("weight"),
-    ]
-    each = met.group_by("member_id", maintain_order=True).agg(columns)
-    rows = zip(*(each[name].to_list() for name in each.columns[2:]), strict=True)
-    found = [History.of(Met(*map(tuple, row))) for row in rows]
-    return each["member_id"].to_list(), each["country"].to_list(), found
+def _members(bucket: HistoriesOfBucket) -> pl.DataFrame:
+    """member_id, country and the lists of `Met`, a row for each member, in order."""
+    met = [pl.col("title_id"), pl.col("ts").dt.epoch("us"), pl.col("signals"), pl.col("weight")]
+    histories = bucket.frame().group_by("member_id").agg(pl.col("country").first(), *met)
+    without = bucket.countries().join(histories, on="member_id", how="anti")
+    none = [pl.lit([], dtype) for dtype in histories.dtypes[2:]]
+    newcomers = without.with_columns(
+        value.alias(name) for name, value in zip(histories.columns[2:], none, strict=True)
+    )
+    return pl.concat([histories, newcomers]).sort("member_id")
 
 
 def _merged(

@@ -111,6 +111,12 @@ def _rows(buckets: list[HistoriesOfBucket], cuts: pl.DataFrame) -> pl.DataFrame:
 def _told_plainly() -> Iterator[None]:
     try:
         yield
+    except FloatingPointError as failure:
+        raise MatineeError(
+            "a model could not be trained on this log",
+            why=str(failure),
+            next_step="change its settings in matinee.toml",
+        ) from failure
     except ValueError as impossible:
         raise MatineeError(
             "this log cannot be evaluated so",

@@ -32,8 +32,8 @@ def restore(path: Path, like: Tree, fingerprint: str) -> Tree:
     header, arrays = files.read(path)
     if header["name"] != "checkpoint" or header["settings"] != fingerprint:
         raise ValueError(
-            f"{path} is the checkpoint of a fit on other data, with other settings or on another "
-            "number of devices; begin anew without resuming, or delete it"
+            f"{path} is the checkpoint of a fit on other data, with other settings, on another "
+            "number of devices or by another version; begin anew without resuming, or delete it"
         )
     leaves, shape = jax.tree.flatten(like)
     found = [arrays.get(f"leaf {at}") for at in range(len(leaves))]

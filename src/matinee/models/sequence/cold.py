@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matinee.models.attribute_map import AttributeMap
-from matinee.models.data import Content, Vocabulary
-from matinee.models.sequence.encoder import Params
+from matinee.models.data import Content, Indices, Vocabulary
+from matinee.models.sequence.encoder import Floats, Params
 
 TRUST = 10.0
 """Watches at which a learned vector counts for half in what is learned from it."""
-
-Floats = NDArray[np.float32]
 
 
 class Cold(NamedTuple):
@@ -41,7 +39,7 @@ def predicted(known: AttributeMap, content: Content, titles: Vocabulary) -> Cold
     return Cold(before, after, every[:, -1])
 
 
-def filled(params: Params, places: NDArray[np.int64], cold: Cold) -> Params:
+def filled(params: Params, places: Indices, cold: Cold) -> Params:
     """The weights with what is predicted of titles in place of what was never learned."""
     changed = {name: params[name].copy() for name in Cold._fields}
     for name, values in cold._asdict().items():
@@ -49,13 +47,14 @@ def filled(params: Params, places: NDArray[np.int64], cold: Cold) -> Params:
     return {**params, **changed}
 
 
-def grown(params: Params, cold: Cold) -> Params:
-    """The weights with more titles, behind those that were known."""
-    size = len(params["out"])
+def grown(params: Params, more: int) -> Params:
+    """The weights with room for more titles, behind those that were known."""
+    size, width = params["out"].shape
+    room = np.zeros((more, width), np.float32)
     start = params["titles"][size:]
     return {
         **params,
-        "titles": np.concatenate([params["titles"][:size], cold.titles, start]),
-        "out": np.concatenate([params["out"], cold.out]),
-        "bias": np.concatenate([params["bias"], cold.bias]),
+        "titles": np.concatenate([params["titles"][:size], room, start]),
+        "out": np.concatenate([params["out"], room]),
+        "bias": np.concatenate([params["bias"], room[:, 0]]),
     }

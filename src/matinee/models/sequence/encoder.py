@@ -19,12 +19,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 Array = Any
 """An array of either namespace."""
 Params = dict[str, Any]
 """Weights by name; under "blocks" a list of them."""
 Drop = Callable[[Array], Array]
+Floats = NDArray[np.float32]
 
 KNOTS = 16
 """Places at which the effect of a gap in time is learned; it is linear in between."""

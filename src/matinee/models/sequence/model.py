@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from matinee.models.attribute_map import AttributeMap
 from matinee.models.base import Floats, Model, checked, on_candidates
 from matinee.models.data import (
+    DAY,
+    SECOND,
     Content,
     Context,
     Dataset,
@@ -24,19 +26,19 @@ from matinee.models.data import (
     Indices,
     Vocabulary,
 )
-from matinee.models.popularity import DAY
 from matinee.models.run import Run
 from matinee.models.sequence import cold, start
 from matinee.models.sequence.config import Config
 from matinee.models.sequence.encoder import Params
 from matinee.models.sequence.serving import Encoder
 from matinee.models.sequence.validation import ndcg
-from matinee.models.sequence.windows import SECOND, Events
+from matinee.models.sequence.windows import Events
 
 OLDEST = 20.0
 """Half-lives after which a target is as old as it gets: it still counts for a millionth."""
 VALIDATED = 2_000
 """Members that a fit is validated on, at most."""
+NONE: Indices = np.zeros(0, np.int32)
 
 
 class Sequence(Model):
@@ -50,10 +52,10 @@ class Sequence(Model):
     .. math:: s(j) = h^\top w_j + b_j
 
     close to the logarithm of its probability to be next. Vectors start from how titles follow one
-    another (:mod:`.start`) and are learned by sampled softmax (:mod:`.step`) on every event, as
-    much as `Histories.weights` say: an hour watched counts for more than a minute, and a search
-    click only informs. With `query_time` the time that passed since the last event, known when the
-    request comes, is part of what is read.
+    another (:mod:`.start`) and are learned by sampled softmax (:mod:`.step`), in each pass on one
+    window of every member's history: on its events as much as `Histories.weights` say, an hour
+    watched for more than a minute, and a search click only informs. With `query_time` the time that
+    passed since the last event, known when the request comes, is part of what is read.
 
     A member without any known title gets what is watched in first windows, by country and device:
     close to popularity. A title that nobody watched is known by its content, where the data set has
@@ -91,6 +93,7 @@ class Sequence(Model):
         """A model with these settings of :class:`.Config`; the rest are its defaults."""
         self.config = Config(**settings)
         self._about: AttributeMap | None = None
+        self._guessed = NONE
 
     def settings(self) -> dict[str, Any]:
         return self.config.settings()
@@ -118,10 +121,11 @@ class Sequence(Model):
         learned = train(
             self.config, begun, task, run, validate=self._validate(dataset), fingerprint=key
         )
-        self._about = None
+        self._about, self._guessed = None, NONE
         if dataset.content is not None and found.counts.any():
             self._about = cold.attributes(dataset.content, self.titles, learned, found.counts)
-            learned = self._filled(learned, dataset.content, found.counts)
+            self._guessed = np.flatnonzero(found.counts == 0).astype(np.int32)
+            learned = self._guess(learned, dataset.content, self._guessed)
         self._keep(learned)
 
     def _weighed(self, events: Events, as_of: int) -> Events:
@@ -134,29 +138,31 @@ class Sequence(Model):
         scale = 1 / targets.mean() if len(targets) else 1.0
         return replace(events, weights=(weights * scale).astype(np.float32))
 
-    def _filled(self, params: Params, content: Content, counts: NDArray[np.int64]) -> Params:
-        """The weights with what is predicted of titles that nobody watched."""
-        places = np.flatnonzero(counts == 0)
-        titles = Vocabulary(self.titles.ids[place] for place in places)
-        return cold.filled(params, places, self._predicted(content, titles))
-
-    def _predicted(self, content: Content, titles: Vocabulary) -> cold.Cold:
+    def _guess(self, params: Params, content: Content, places: Indices) -> Params:
+        """The weights with what `content` says of the titles at these places."""
         assert self._about is not None  # noqa: S101
-        return cold.predicted(self._about, content, titles)
+        titles = Vocabulary(self.titles.ids[place] for place in places.tolist())
+        return cold.filled(params, places, cold.predicted(self._about, content, titles))
 
     def adopt(self, content: Content) -> Self:
-        """The same model with the titles of `content` that it had not learned of.
+        """The same model with the titles of `content` that nobody had watched when it learned.
 
-        Their vectors are predicted from what they are about (:class:`.AttributeMap`), and a title
-        that nothing is known of gets the mean.
+        Their vectors and their popularity are predicted from what `content` says they are about
+        (:class:`.AttributeMap`), and a title that nothing is known of gets the mean. Of titles that
+        `content` does not have nothing changes.
         """
-        known = self.titles.encode(content.titles.ids) >= 0
-        if self._about is None or known.all():
+        ids = content.titles.ids
+        known = self.titles.encode(ids)
+        guessed = np.intersect1d(known, self._guessed)
+        if self._about is None or not (len(guessed) or (known < 0).any()):
             return self
-        fresh = Vocabulary(compress(content.titles.ids, (~known).tolist()))
-        model = copy(self)
-        model.titles = Vocabulary((*self.titles.ids, *fresh.ids))
-        model._keep(cold.grown(self._params, self._predicted(content, fresh)))
+        fresh = tuple(compress(ids, (known < 0).tolist()))
+        model, size = copy(self), len(self.titles)
+        model.titles = Vocabulary((*self.titles.ids, *fresh))
+        new = np.arange(size, size + len(fresh), dtype=np.int32)
+        model._guessed = np.concatenate([self._guessed, new])
+        wider = cold.grown(self._params, len(fresh))
+        model._keep(model._guess(wider, content, np.concatenate([guessed, new])))
         return model
 
     def _validate(self, dataset: Dataset) -> Callable[[Params], float] | None:
@@ -166,7 +172,7 @@ class Sequence(Model):
 
         def validate(params: Params) -> float:
             self._keep(params)
-            return ndcg(self._scores(asked.context, None), asked)
+            return ndcg(self._scores, asked)
 
         return validate
 
@@ -174,13 +180,12 @@ class Sequence(Model):
         config = self.config
         self._params = params
         self._encoder = Encoder(params, config.window, config.heads, query_time=config.query_time)
-        self._unknown = params["bias"].min(initial=0.0)
+        self._unknown = float(params["bias"].min(initial=0.0))
 
     def _scores(self, context: Context, candidates: Indices | None) -> Floats:
         wanted = self._encoder.wanted(context.histories, context.at, self._context(context))
         scores = wanted @ self._params["out"].T + self._params["bias"]
-        above: Floats = on_candidates(scores - self._unknown, candidates) + self._unknown
-        return above
+        return on_candidates(scores, candidates, self._unknown)
 
     def _context(self, context: Context) -> NDArray[np.float32]:
         """What country and device add [B, D]."""
@@ -196,7 +201,7 @@ class Sequence(Model):
             "countries known": np.array(self._countries.ids, np.str_),
             "devices known": np.array(self._devices.ids, np.str_),
             **dict(_flat(self._params)),
-            **(self._about.arrays() if self._about else {}),
+            **(self._about.arrays() | {"guessed": self._guessed} if self._about else {}),
         }
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -206,9 +211,12 @@ class Sequence(Model):
         like = start.weights(self.config, nothing, len(self._countries), len(self._devices))
         for name, expected in _flat(like):
             checked(arrays[name], expected.shape, np.float32)
-        self._about = AttributeMap.restore(arrays) if "content matrix" in arrays else None
-        if self._about is not None:
+        if "content matrix" in arrays:
+            self._about, self._guessed = AttributeMap.restore(arrays), arrays["guessed"]
             checked(self._about.mean, (2 * self.config.width + 1,), np.float32)
+            checked(self._guessed, self._guessed.shape, np.int32)
+            if not (self._guessed < len(self.titles)).all() or (self._guessed < 0).any():
+                raise ValueError("a title is named that there is not")
         self._keep(_nested(like, arrays))
 
 

@@ -16,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.models.data import Histories
+from matinee.models.data import SECOND, Histories
 from matinee.models.sequence.encoder import (
     SERVING,
+    Floats,
     Params,
     Tokens,
     embed,
@@ -28,9 +29,8 @@ from matinee.models.sequence.encoder import (
     respond,
     rms,
 )
-from matinee.models.sequence.windows import SECOND, Events, gather, opening
+from matinee.models.sequence.windows import Events, gather, opening
 
-Floats = NDArray[np.float32]
 Past = tuple[tuple[Floats, Floats], ...]
 """Keys and values [B, L, D] of each block."""
 

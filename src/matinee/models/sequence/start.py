@@ -11,7 +11,7 @@ from scipy.sparse.linalg import svds
 
 from matinee.models.data import Dataset, HistoryShard
 from matinee.models.sequence.config import Config
-from matinee.models.sequence.encoder import KNOTS, SIGNAL_BITS, Params
+from matinee.models.sequence.encoder import KNOTS, SIGNAL_BITS, Floats, Params
 
 LAGS = 10
 """Events at most this many places apart count as following one another."""
@@ -21,8 +21,6 @@ SMOOTHING = 0.75
 """Power of a title's count as a context (Levy et al. 2015)."""
 DENSE = 512
 """Vocabularies up to this size are decomposed whole."""
-
-Floats = NDArray[np.float32]
 
 
 class Follows(NamedTuple):
@@ -105,9 +103,10 @@ def vectors(found: Follows, width: int, seed: int) -> tuple[Floats, Floats]:
     size = found.pairs.shape[0]
     rng = np.random.default_rng(seed)
     noise = rng.normal(0, 0.1 * width**-0.5, (2, size, width))
-    if not found.pairs.nnz:
+    information = _information(found.pairs)
+    if not information.nnz:
         return noise[0].astype(np.float32), noise[1].astype(np.float32)
-    left, values, right = _decompose(_information(found.pairs), width, rng)
+    left, values, right = _decompose(information, width, rng)
     both = np.zeros((2, size, width))
     both[:, :, : len(values)] = np.stack([left, right.T]) * np.sqrt(values)
     scaled = [one / max(one.std(), 1e-12) * width**-0.5 for one in both]

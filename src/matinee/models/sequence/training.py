@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+import matinee
 from matinee.models.data import Indices
 from matinee.models.run import Progress, Run
 from matinee.models.sequence import checkpoint
@@ -81,11 +82,13 @@ def train(
 ) -> Params:
     """The moving average of the weights: where validation liked it best, or at the end.
 
-    `fingerprint` names data and settings for the checkpoint. Where a weight becomes NaN training
-    stops with the last good weights and a warning, or with `ValueError` if there are none yet.
+    `fingerprint` names data and settings for the checkpoint, which is also of this number of
+    devices and these versions. Where a weight becomes NaN training
+    stops with the last good weights and a warning, or with `FloatingPointError` if there are none.
     Raises `KeyboardInterrupt` after an interruption, once the checkpoint is saved.
     """
-    loop = _Loop(config, task, run, validate, f"{fingerprint} {len(jax.devices())} devices")
+    made = f"{len(jax.devices())} devices, matinee {matinee.__version__}, jax {jax.__version__}"
+    loop = _Loop(config, task, run, validate, f"{fingerprint} {made}")
     return loop.go(start) if loop.steps else start
 
 
@@ -129,8 +132,8 @@ class _Loop:
             for epoch in range(done // self.steps, self.config.epochs):
                 if best.looks >= self.config.patience:
                     break
-                good, self.loss, self.losses = _home(state.average), 0.0, []
-                first = done
+                good = _home(state.average) if done else None
+                self.loss, self.losses, first = 0.0, [], done
                 for batch, luck, factors in self._epoch(epoch, done % self.steps):
                     rate = self._rate(done)
                     state, loss = step(
@@ -144,6 +147,7 @@ class _Loop:
                     if done % self.steps and interrupted():
                         self._leave(state, best)
                     if self._due() and _sane(state):
+                        good = _home(state.average)
                         self._keep(state, best)
                 if not (np.isfinite(self.loss) and _sane(state)):
                     return self._stop(epoch, best, good)
@@ -192,13 +196,13 @@ class _Loop:
             return Best(np.float64(value), weights, np.int64(0))
         return best._replace(looks=best.looks + 1)
 
-    def _stop(self, epoch: int, best: Best, good: Params) -> Params:
+    def _stop(self, epoch: int, best: Best, good: Params | None) -> Params:
         why = (
             f"the loss or a weight became NaN or infinite in epoch {epoch + 1} of "
             f"{self.config.epochs}; try a learning_rate below {self.config.learning_rate}"
         )
-        if not epoch:
-            raise ValueError(why)
+        if good is None:
+            raise FloatingPointError(why)
         warnings.warn(f"{why}. The last good weights are kept", RuntimeWarning, stacklevel=2)
         return best.weights if np.isfinite(best.value) else good
 

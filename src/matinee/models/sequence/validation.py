@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from matinee.models.base import Floats
-from matinee.models.data import Holdout
+from matinee.models.data import Context, Histories, Holdout, Indices
 
 PLACES = 10
+BATCH = 256
+"""Members whose scores are in memory at once."""
+
+Score = Callable[[Context, Indices | None], Floats]
 
 
-def ndcg(scores: Floats, asked: Holdout) -> float:
-    """Mean NDCG@10 of scores [B, V] over unseen titles, targets last among equals."""
+def ndcg(score: Score, asked: Holdout) -> float:
+    """Mean NDCG@10 over unseen titles of the scores that are given, targets last among equals."""
+    found = list[float]()
+    for start in range(0, len(asked.members), BATCH):
+        context = asked.context.rows(start, start + BATCH)
+        targets = asked.targets.rows(start, start + BATCH)
+        found += _gains(score(context, None), context.histories, targets)
+    return float(np.mean(found))
+
+
+def _gains(scores: Floats, histories: Histories, targets: Histories) -> list[float]:
+    """NDCG@10 of each member of scores [B, V]."""
     size = scores.shape[1]
-    seen = asked.context.histories.matrix(size)
-    wanted = asked.targets.matrix(size)
+    seen, wanted = histories.matrix(size), targets.matrix(size)
     discounts = 1 / np.log2(np.arange(PLACES) + 2.0)
     gains = []
     for row, own in enumerate(scores):
         open_scores = own.copy()
         open_scores[seen.indices[seen.indptr[row] : seen.indptr[row + 1]]] = -np.inf
-        targets = wanted.indices[wanted.indptr[row] : wanted.indptr[row + 1]]
-        places = sorted(int((open_scores >= own[target]).sum()) - 1 for target in targets)
+        titles = wanted.indices[wanted.indptr[row] : wanted.indptr[row + 1]]
+        places = sorted(int((open_scores >= own[title]).sum()) - 1 for title in titles)
         for at in range(len(places) - 2, -1, -1):  # of targets alike, one stands before the other
             places[at] = min(places[at], places[at + 1] - 1)
         gain = sum(discounts[place] for place in places if place < PLACES)
-        gains.append(gain / discounts[: len(targets)].sum())
-    return float(np.mean(gains))
+        gains.append(float(gain / discounts[: len(titles)].sum()))
+    return gains

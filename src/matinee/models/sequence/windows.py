@@ -10,15 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.models.data import Histories, Indices
-from matinee.models.sequence.encoder import Tokens, knots
+from matinee.models.data import SECOND, Histories, Indices
+from matinee.models.sequence.encoder import Floats, Tokens, knots
 
-SECOND = 1_000_000
-"""Microseconds."""
 SHORTEST = 32
 """No window is padded to less than this, unless none is longer."""
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
