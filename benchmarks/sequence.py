@@ -141,23 +141,26 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def random_start() -> None:
-    def vectors(found: Any, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        size = (2, found.pairs.shape[0], width)
-        drawn = np.random.default_rng(seed).normal(0, width**-0.5, size).astype(np.float32)
-        return drawn[0], drawn[1]
+    def vectors(found: Any, width: int, seed: int) -> np.ndarray:
+        size = (found.pairs.shape[0], width)
+        return np.random.default_rng(seed).normal(0, width**-0.5, size).astype(np.float32)
 
     start.vectors = vectors
 
 
-def tied() -> None:
-    """A title is read by the vector that it is scored with; the start token keeps its own."""
-    plain = encoder.embed
+def two_vectors() -> None:
+    """A title is read by another vector than the one that it is scored with; both start alike."""
+    plain, made = encoder.embed, start.weights
 
     def embed(params: Any, tokens: Any, xp: Any) -> Any:
-        titles = xp.concatenate([params["out"], params["titles"][-1:]])
-        return plain({**params, "titles": titles}, tokens, xp)
+        return plain({**params, "titles": params["read"]}, tokens, xp)
+
+    def weights(*asked: Any) -> Any:
+        params = made(*asked)
+        return {**params, "read": params["titles"].copy()}
 
     training().embed = serving.embed = embed
+    start.weights = weights
 
 
 def respond(
@@ -247,7 +250,7 @@ def training() -> Any:
 
 CHANGES = {
     "random start": random_start,
-    "tied vectors": tied,
+    "two vectors a title": two_vectors,
     "no gate": partial(responding, gate=False),
     "ReLU for SwiGLU": relu,
     "pointwise attention": pointwise,

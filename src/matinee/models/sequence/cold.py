@@ -16,10 +16,9 @@ TRUST = 10.0
 
 
 class Cold(NamedTuple):
-    """Vectors of N titles as an event and as a candidate [N, D] each, and their bias [N]."""
+    """Vectors of N titles [N, D], and their bias [N]."""
 
     titles: Floats
-    out: Floats
     bias: Floats
 
 
@@ -27,16 +26,14 @@ def attributes(
     content: Content, titles: Vocabulary, params: Params, counts: NDArray[np.int64]
 ) -> AttributeMap:
     """The map from content onto all that is learned of a title, from the watched ones."""
-    learned = (params["titles"][: len(titles)], params["out"], params["bias"][:, None])
-    every = np.concatenate(learned, axis=1)
+    every = np.column_stack([params["titles"][: len(titles)], params["bias"]])
     return AttributeMap.fit(content, titles, every, counts / (counts + TRUST))
 
 
 def predicted(known: AttributeMap, content: Content, titles: Vocabulary) -> Cold:
     """What `titles` would be like, stretched to lie as far from the mean as learned ones do."""
     every = known.predict(content, titles, stretch=known.spread)
-    before, after = np.split(every[:, :-1], 2, axis=1)
-    return Cold(before, after, every[:, -1])
+    return Cold(every[:, :-1], every[:, -1])
 
 
 def filled(params: Params, places: Indices, cold: Cold) -> Params:
@@ -49,12 +46,10 @@ def filled(params: Params, places: Indices, cold: Cold) -> Params:
 
 def grown(params: Params, more: int) -> Params:
     """The weights with room for more titles, behind those that were known."""
-    size, width = params["out"].shape
-    room = np.zeros((more, width), np.float32)
-    start = params["titles"][size:]
+    known, start = params["titles"][:-1], params["titles"][-1:]
+    room = np.zeros((more, known.shape[1]), np.float32)
     return {
         **params,
-        "titles": np.concatenate([params["titles"][:size], room, start]),
-        "out": np.concatenate([params["out"], room]),
+        "titles": np.concatenate([known, room, start]),
         "bias": np.concatenate([params["bias"], room[:, 0]]),
     }

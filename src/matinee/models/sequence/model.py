@@ -99,8 +99,8 @@ class Sequence(Model):
         return self.config.settings()
 
     def vectors(self) -> Floats:
-        """The vectors [V, D] that titles are scored with."""
-        vectors: Floats = self._params["out"]
+        """The vectors [V, D] that titles are read by and scored with."""
+        vectors: Floats = self._params["titles"][:-1]
         return vectors
 
     def _fit(self, dataset: Dataset, run: Run) -> None:
@@ -184,7 +184,7 @@ class Sequence(Model):
 
     def _scores(self, context: Context, candidates: Indices | None) -> Floats:
         wanted = self._encoder.wanted(context.histories, context.at, self._context(context))
-        scores = wanted @ self._params["out"].T + self._params["bias"]
+        scores = wanted @ self.vectors().T + self._params["bias"]
         return on_candidates(scores, candidates, self._unknown)
 
     def _context(self, context: Context) -> NDArray[np.float32]:
@@ -213,7 +213,7 @@ class Sequence(Model):
             checked(arrays[name], expected.shape, np.float32)
         if "content matrix" in arrays:
             self._about, self._guessed = AttributeMap.restore(arrays), arrays["guessed"]
-            checked(self._about.mean, (2 * self.config.width + 1,), np.float32)
+            checked(self._about.mean, (self.config.width + 1,), np.float32)
             checked(self._guessed, self._guessed.shape, np.int32)
             if not (self._guessed < len(self.titles)).all() or (self._guessed < 0).any():
                 raise ValueError("a title is named that there is not")

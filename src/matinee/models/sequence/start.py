@@ -66,10 +66,8 @@ def weights(config: Config, found: Follows, countries: int, devices: int) -> Par
             "down": normal(2 * width, width, 0.3),
         }
 
-    before, after = vectors(found, width, config.seed)
     return {
-        "titles": np.concatenate([before, zeros(1, width)]),
-        "out": after,
+        "titles": np.concatenate([vectors(found, width, config.seed), zeros(1, width)]),
         "bias": _log_shares(found.counts),
         "gaps": zeros(KNOTS, width),
         "signals": zeros(SIGNAL_BITS, width),
@@ -87,31 +85,28 @@ def _log_shares(counts: NDArray[np.int64]) -> Floats:
     return logs
 
 
-def vectors(found: Follows, width: int, seed: int) -> tuple[Floats, Floats]:
-    r"""Vectors of titles as the one before and the one after [V, D] each.
+def vectors(found: Follows, width: int, seed: int) -> Floats:
+    r"""Vectors of titles [V, D], alike where what comes before them is.
 
     With c(i, j) the sum of 1 / lag over events of i and j at most ten places apart, j after i, the
     positive pointwise mutual information
 
     .. math:: M_{ij} = \max\Big(0, \log \frac{c(i, j) \sum_k c(k)^{3/4}}{c(i)\, c(j)^{3/4}}\Big)
 
-    is factored, :math:`M \approx U S V^\top`, into :math:`U \sqrt S` and :math:`V \sqrt S`: a model
-    that starts from them begins as a Markov chain. Levy, Goldberg, "Neural word embedding as
-    implicit matrix factorization" (NeurIPS 2014); the direction of time is kept. Entries have a
-    standard deviation of 1 / sqrt(D); what M says nothing of is filled with a little noise.
+    is factored, :math:`M \approx U S V^\top`, and :math:`V \sqrt S` is what they start from. Levy,
+    Goldberg, "Neural word embedding as implicit matrix factorization" (NeurIPS 2014). Entries have
+    a standard deviation of 1 / sqrt(D); what M says nothing of is filled with a little noise.
     """
     size = found.pairs.shape[0]
     rng = np.random.default_rng(seed)
-    noise = rng.normal(0, 0.1 * width**-0.5, (2, size, width))
+    begun = rng.normal(0, 0.1 * width**-0.5, (size, width))
     information = _information(found.pairs)
-    if not information.nnz:
-        return noise[0].astype(np.float32), noise[1].astype(np.float32)
-    left, values, right = _decompose(information, width, rng)
-    both = np.zeros((2, size, width))
-    both[:, :, : len(values)] = np.stack([left, right.T]) * np.sqrt(values)
-    scaled = [one / max(one.std(), 1e-12) * width**-0.5 for one in both]
-    before, after = (one + extra for one, extra in zip(scaled, noise, strict=True))
-    return before.astype(np.float32), after.astype(np.float32)
+    if information.nnz:
+        values, right = _decompose(information, width, rng)
+        factor = np.zeros((size, width))
+        factor[:, : len(values)] = right.T * np.sqrt(values)
+        begun += factor / max(factor.std(), 1e-12) * width**-0.5
+    return begun.astype(np.float32)
 
 
 def _information(pairs: csr_array) -> csr_array:
@@ -127,18 +122,20 @@ def _information(pairs: csr_array) -> csr_array:
 
 def _decompose(
     matrix: csr_array, width: int, rng: np.random.Generator
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """The leading singular vectors, signs fixed so that the same matrix gives the same."""
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The leading singular values [K] and right vectors [K, V], signs fixed so that the same matrix
+    gives the same.
+    """
     size = matrix.shape[0]
     if size <= max(DENSE, width + 1):
-        u, s, vt = np.linalg.svd(matrix.toarray(), full_matrices=False)
-        u, s, vt = u[:, :width], s[:width], vt[:width]
+        _, values, right = np.linalg.svd(matrix.toarray(), full_matrices=False)
+        values, right = values[:width], right[:width]
     else:
-        u, s, vt = svds(matrix, k=width, v0=rng.normal(size=size))
-        u, s, vt = u[:, ::-1], s[::-1], vt[::-1]
-    signs = np.sign(u[np.abs(u).argmax(axis=0), np.arange(u.shape[1])])
+        _, values, right = svds(matrix, k=width, v0=rng.normal(size=size))
+        values, right = values[::-1], right[::-1]
+    signs = np.sign(right[np.arange(len(right)), np.abs(right).argmax(axis=1)])
     signs[signs == 0] = 1
-    return u * signs, s, vt * signs[:, None]
+    return values, right * signs[:, None]
 
 
 def _follows(shard: HistoryShard, size: int) -> Follows:

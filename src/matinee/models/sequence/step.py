@@ -161,9 +161,9 @@ def _loss(params: Params, batch: Batch, luck: Chance, factors: Array, shape: Sha
     wanted = hidden(jax.tree.map(cast, folded(params)), batch, shape.heads, drops)
     wanted = wanted.reshape(-1, wanted.shape[-1])
     targets, weights = batch.targets.reshape(-1), batch.weights.reshape(-1)
-    out, bias = params["out"], params["bias"]
-    right = (wanted * cast(out[targets])).sum(-1).astype(jnp.float32) + bias[targets]
-    wrong = (wanted @ cast(out[luck.negatives]).T).astype(jnp.float32)
+    titles, bias = params["titles"], params["bias"]
+    right = (wanted * cast(titles[targets])).sum(-1).astype(jnp.float32) + bias[targets]
+    wrong = (wanted @ cast(titles[luck.negatives]).T).astype(jnp.float32)
     wrong = wrong + (bias[luck.negatives] - luck.log_q)
     wrong = jnp.where(luck.negatives[None, :] == targets[:, None], -1e9, wrong)
     wrong = _spared(wrong, batch.unwatched, luck.negatives)
