@@ -215,7 +215,7 @@ def test_an_interrupt_says_how_to_go_on(shows: Path, capsys, monkeypatch) -> Non
 
     monkeypatch.setattr("matinee.cli.data.load", interrupted)
     assert run(["import", "plays"]) == 130
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "What was acknowledged is kept; the same command can be given again." in capsys.readouterr().err
 
 
 def test_an_empty_log_is_told(shows: Path, capsys) -> None:

@@ -71,8 +71,9 @@ class Sequence(Model):
     >>> seen = Histories.of([[0, 1, 0, 1], [2, 3, 2, 3]] * 8)
     >>> model = Sequence(width=8, blocks=1, window=8, epochs=8).fit(Dataset.of(titles, seen))
     >>> asked = Context(Histories.of([[0], [2]]), np.zeros(2, np.int64))
-    >>> model.believe(asked).mean.argmax(axis=1).tolist()
-    [1, 3]
+    >>> unseen = np.array([1, 3], np.int32)
+    >>> titles.ids[1], titles.ids[3], model.believe(asked, unseen).mean.argmax(axis=1).tolist()
+    ('ronin', 'coco', [0, 1])
     """
 
     name: ClassVar[str] = "sequence"
