@@ -215,7 +215,8 @@ def test_an_interrupt_says_how_to_go_on(shows: Path, capsys, monkeypatch) -> Non
 
     monkeypatch.setattr("matinee.cli.data.load", interrupted)
     assert run(["import", "plays"]) == 130
-    assert "What was acknowledged is kept; the same command can be given again." in capsys.readouterr().err
+    said = "What was acknowledged is kept; the same command can be given again."
+    assert said in capsys.readouterr().err
 
 
 def test_an_empty_log_is_told(shows: Path, capsys) -> None:
