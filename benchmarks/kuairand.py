@@ -182,10 +182,8 @@ def judge(model: Model, asked: Holdout) -> Judged:
     """Rank the catalogue for every member asked."""
     size, places = len(model.titles), []
     ndcg, hit = [], []
-    for start in range(0, len(asked.members), BATCH):
-        stop = min(start + BATCH, len(asked.members))
-        context, targets = asked.context.rows(start, stop), asked.targets.rows(start, stop)
-        gains = np.zeros((stop - start, size))
+    for context, targets in asked.batches(BATCH):
+        gains = np.zeros((len(context), size))
         gains[targets.members(), targets.titles] = targets.weights
         seen = context.histories.matrix(size).toarray() > 0
         places.append(ranked(model.believe(context).mean, seen, gains > 0, PLACES))

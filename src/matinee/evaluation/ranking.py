@@ -10,7 +10,7 @@ Shapes: B members in a batch, M members in all, V titles, K places in a list.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -22,7 +22,7 @@ from matinee.evaluation.diversity import diversity
 from matinee.evaluation.protocols import Split
 from matinee.evaluation.report import Estimate, Report, Row
 from matinee.models.base import Floats, Model
-from matinee.models.data import Context, Dataset, Histories, Holdout
+from matinee.models.data import Context, Dataset, Holdout
 from matinee.models.popularity import Popularity
 from matinee.models.run import Progress, Run
 
@@ -123,12 +123,13 @@ def best_lists(
 
     `scores` [B, V] of all titles are asked for in batches of members, in order.
 
+    >>> from matinee.models import Histories
     >>> asked = Holdout(("a",), Context(Histories.of([[0]]), np.zeros(1)), Histories.of([[2]]))
     >>> best_lists(lambda context: np.array([[3.0, 2.0, 1.0]]), asked, 2)
     (array([[1, 2]]), array([[False,  True]]))
     """
     shown, hits = [], []
-    for context, targets in _batches(asked):
+    for context, targets in asked.batches(BATCH):
         found = scores(context)
         wanted, seen = (
             rows.matrix(found.shape[1]).toarray() > 0 for rows in (targets, context.histories)
@@ -236,13 +237,6 @@ def _scores(model: Model, context: Context) -> Floats:
             "run matinee.testing.ModelConformance on it to find where"
         )
     return scores
-
-
-def _batches(asked: Holdout) -> Iterator[tuple[Context, Histories]]:
-    histories = asked.context.histories
-    for start in range(0, len(histories), BATCH):
-        stop = min(start + BATCH, len(histories))
-        yield asked.context.rows(start, stop), asked.targets.rows(start, stop)
 
 
 def _novelty(lists: NDArray[np.int64], information: Values) -> Values:

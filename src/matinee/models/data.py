@@ -5,7 +5,7 @@ Shapes: B members in a batch, A candidate titles, V titles in a vocabulary, N ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -308,6 +308,12 @@ class Holdout:
         return type(self)(
             _picked(self.members, chosen), self.context.take(chosen), self.targets.take(chosen)
         )
+
+    def batches(self, size: int) -> Iterator[tuple[Context, Histories]]:
+        """The contexts and the targets of at most `size` members at a time, in order."""
+        for start in range(0, len(self.members), size):
+            stop = min(start + size, len(self.members))
+            yield self.context.rows(start, stop), self.targets.rows(start, stop)
 
 
 @dataclass(frozen=True)

@@ -48,24 +48,25 @@ class HistoriesOfBucket:
     def load(self) -> Histories:
         return encode(self.frame(), self.titles, self.devices)
 
-    def frame(self, cuts: pl.DataFrame | None = None) -> pl.DataFrame:
+    def frame(self, cuts: pl.DataFrame | None = None, *, everyone: bool = False) -> pl.DataFrame:
         """member_id, title_id, ts, seq, device, signals, weight, country, sorted by member, time
-        and order of arrival; with cuts (member_id, cut) as `histories_and_after` gives them.
+        and order of arrival; with cuts (member_id, cut) as `histories_and_after` gives them;
+        with `everyone` also a row without a title for each member who is known and met none.
         """
         events = self.events.scan()
+        countries = latest(self.members.scan(), self.members.schema).select("member_id", "country")
         if cuts is None:
             found = histories(events, self.min_minutes)
         else:
             found = histories_and_after(events, self.min_minutes, cuts.lazy())
         met = weighed(found, self.runtimes)
         return met.drop("minutes").join(
-            self.countries(), on="member_id", how="left", maintain_order="left"
+            countries.collect(),
+            on="member_id",
+            how="full" if everyone else "left",
+            coalesce=True,
+            maintain_order="left",
         )
-
-    def countries(self) -> pl.DataFrame:
-        """member_id, country of all members that are known, whatever they did."""
-        known = latest(self.members.scan(), self.members.schema)
-        return known.select("member_id", "country").collect()
 
     def first_watches(self) -> pl.DataFrame:
         """member_id, title_id, ts, seq of each title that a member watched, at the first time."""

@@ -261,13 +261,8 @@ def _runs(part: _Part, scorer: _Scorer) -> tuple[list[Path], int]:
 def _members(bucket: HistoriesOfBucket) -> pl.DataFrame:
     """member_id, country and the lists of `Met`, a row for each member, in order."""
     met = [pl.col("title_id"), pl.col("ts").dt.epoch("us"), pl.col("signals"), pl.col("weight")]
-    histories = bucket.frame().group_by("member_id").agg(pl.col("country").first(), *met)
-    without = bucket.countries().join(histories, on="member_id", how="anti")
-    none = [pl.lit([], dtype) for dtype in histories.dtypes[2:]]
-    newcomers = without.with_columns(
-        value.alias(name) for name, value in zip(histories.columns[2:], none, strict=True)
-    )
-    return pl.concat([histories, newcomers]).sort("member_id")
+    columns = [pl.col("country").first(), *(column.drop_nulls() for column in met)]
+    return bucket.frame(everyone=True).group_by("member_id").agg(columns).sort("member_id")
 
 
 def _merged(

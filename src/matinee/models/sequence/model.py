@@ -155,9 +155,9 @@ class Sequence(Model):
         ids = content.titles.ids
         known = self.titles.encode(ids)
         guessed = np.intersect1d(known, self._guessed)
-        if self._about is None or not (len(guessed) or (known < 0).any()):
-            return self
         fresh = tuple(compress(ids, (known < 0).tolist()))
+        if self._about is None or not (len(guessed) or fresh):
+            return self
         model, size = copy(self), len(self.titles)
         model.titles = Vocabulary((*self.titles.ids, *fresh))
         new = np.arange(size, size + len(fresh), dtype=np.int32)

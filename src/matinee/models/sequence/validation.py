@@ -19,9 +19,7 @@ Score = Callable[[Context, Indices | None], Floats]
 def ndcg(score: Score, asked: Holdout) -> float:
     """Mean NDCG@10 over unseen titles of the scores that are given, targets last among equals."""
     found = list[float]()
-    for start in range(0, len(asked.members), BATCH):
-        context = asked.context.rows(start, start + BATCH)
-        targets = asked.targets.rows(start, start + BATCH)
+    for context, targets in asked.batches(BATCH):
         found += _gains(score(context, None), context.histories, targets)
     return float(np.mean(found))
 
