@@ -343,6 +343,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="how many draws of what is hidden")
     parser.add_argument("--settings", type=json.loads, default={}, help="its settings, as JSON")
     arguments = parser.parse_args()
+    if arguments.seeds < 2:
+        parser.error(f"--seeds is {arguments.seeds}; give 2 or more, an interval needs them")
     if "MATINEE_DATA" not in os.environ:
         print("set MATINEE_DATA to the folder that holds ml-1m/, and wikidata-films/ for casts")
         return 2

@@ -501,7 +501,7 @@ def test_validation_ranks_as_evaluation_does() -> None:
 
 @given(
     lengths=st.lists(st.integers(0, 300), min_size=1, max_size=60),
-    window=st.sampled_from([4, 50, 128, 200]),
+    window=st.sampled_from([4, 50, 128, 200, 10_000]),
     batch=st.integers(1, 9),
     multiple=st.integers(1, 4),
 )
@@ -518,6 +518,7 @@ def test_an_epoch_has_every_member_once_in_a_window_that_is_long_enough(
         assert all(padded_to == window or lengths[member] <= padded_to for member in own)
         shorter = [length for length in plan.lengths() if length < padded_to]
         assert all(lengths[member] > max(shorter, default=0) for member in own)
+        assert not shorter or all(padded_to <= 2 * lengths[member] + 1 for member in own)
 
 
 def test_a_long_epoch_is_kept_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

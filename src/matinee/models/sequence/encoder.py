@@ -118,11 +118,12 @@ def respond(
 def attend(q: Array, k: Array, v: Array, bias: Array, xp: Any) -> Array:
     """Softmax attention of [B, H, Q, d] over [B, H, L, d]; a huge negative bias forbids a look.
 
-    Scores are held below `STEEPEST` rather than below their greatest: a pass less over [Q, L].
+    Scores are held below `STEEPEST` rather than below their greatest: a pass less over [Q, L], and
+    below a row of it, since NumPy's minimum with a single number takes three times as long.
     """
     scores = (q * q.shape[-1] ** -0.5) @ xp.swapaxes(k, -1, -2) + bias
-    weights = xp.exp(xp.minimum(scores, STEEPEST))
     ones = np.ones((k.shape[-2], 1), k.dtype)
+    weights = xp.exp(xp.minimum(scores, STEEPEST * ones[:, 0]))
     return (weights @ v) / (weights @ ones + 1e-30)
 
 

@@ -191,9 +191,16 @@ class Plan:
     multiple: int = 1
 
     def lengths(self) -> tuple[int, ...]:
-        """The lengths that windows are padded to: each is compiled for, so few, and none tiny."""
-        shorter = (self.window // 4, self.window // 2)
-        return (*(length for length in shorter if length >= SHORTEST), self.window)
+        """The lengths that windows are padded to, each half of the next, so that no window is
+        padded to much more than twice its events; those that occur are compiled for.
+
+        >>> Plan(window=200, batch=8).lengths()
+        (50, 100, 200)
+        """
+        lengths = [self.window]
+        while lengths[-1] // 2 >= SHORTEST:
+            lengths.append(lengths[-1] // 2)
+        return tuple(reversed(lengths))
 
     @property
     def tokens(self) -> int:
