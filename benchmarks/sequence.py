@@ -1,8 +1,8 @@
 """The sequence model on MovieLens-1M: accuracy, cost, what each part of it brings, serving.
 
     MATINEE_DATA=... python -m benchmarks.sequence [--tables] [--ablation [--only NAME]] [--plan]
-        [--time-split] [--serving] [--peer-python PYTHON [--peer-minutes 60]] [--seeds 0 1 2]
-        [--large]
+        [--time-split] [--serving] [--size]
+        [--peer-python PYTHON [--peer-minutes 60]] [--seeds 0 1 2] [--large]
 
 5-core, leave-one-out, equal times in the order of the published file (benchmarks/movielens.py),
 whole catalogue, seen titles masked, no sampled negatives. The validation target stops the training,
@@ -22,6 +22,8 @@ With no flag: the tables of one seed and serving.
               difference, members resampled in pairs.
 --serving     milliseconds to score one member of 200 events, and members a second in batches; with
               one BLAS thread, which is what is judged, and with one a core.
+--size        one pass of the default preset over 100,000 titles and 1,000 members of 1,000 events
+              each, drawn at random: events a second, and how much memory the fit adds.
 --peer-python an interpreter with RecTools 0.19 (see benchmarks/peers/rectools_sasrec.py): its
               SASRec trains for the minutes given, and the best of twelve looks by validation is
               judged here. Ours, told no time of the query either, is given more and more epochs
@@ -98,6 +100,8 @@ BARS = {False: (0.185, 0.195), True: (0.200, 0.217)}
 """NDCG@10 to reach and the stretch, by whether the time of the query is known."""
 QUICK, QUICK_BAR, MEMORY_BAR = 15 * 60, 0.175, 4096
 """The default preset: seconds at most, NDCG@10 at least, MiB at most."""
+BIG, LONG = 100_000, 1_000
+"""Titles, and events of a member, that the model's size is tried with."""
 RACE, P50, P99 = 0.25, 1.0, 2.0
 
 README = "README of facebookresearch/generative-recommenders"
@@ -630,6 +634,28 @@ def serve(presets: list[str]) -> bool:
     return met
 
 
+# Size
+
+
+def large() -> dict[str, Any]:
+    """A pass over a large catalogue and long histories, in this very process."""
+    rng, told = np.random.default_rng(0), []
+    log = Histories.of(rng.integers(0, BIG, (LONG, LONG)).tolist())
+    titles = Vocabulary(map(str, range(BIG)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Sequence(window=LONG, epochs=1).fit(Dataset.of(titles, log), Run(told.append))
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"rate": told[-1].rate, "MiB": (most - before) / 1024}
+
+
+def size() -> None:
+    found, plan = child("--big"), Config()
+    softmax = plan.batch * LONG * BIG * 4 / 2**20
+    rate = f"{found['rate']:,.0f} events a second"
+    print(f"{BIG:,} titles, windows of {LONG:,}: {rate}, {found['MiB']:,.0f} MiB more")
+    print(f"the scores of one step on all titles would take {softmax:,.0f} MiB, and their gradient")
+
+
 # The race
 
 
@@ -681,7 +707,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    asked = ("--tables", "--ablation", "--plan", "--time-split", "--serving")
+    asked = ("--tables", "--ablation", "--plan", "--time-split", "--serving", "--size")
     for flag in (*asked, "--large"):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--only", choices=[*SETTINGS, *CHANGES])
@@ -690,9 +716,13 @@ def main() -> int:
     parser.add_argument("--peer-minutes", type=float, default=60.0)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--latency", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--big", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.latency:
         print(json.dumps(latency(given.latency)))
+        return 0
+    if given.big:
+        print(json.dumps(large()))
         return 0
     if "MATINEE_DATA" not in os.environ:
         print("set MATINEE_DATA to the folder that holds ml-1m/ratings.parquet")
@@ -714,6 +744,8 @@ def main() -> int:
         met &= time_split(given.seeds)
     if given.serving or usual:
         met &= serve(presets)
+    if given.size:
+        size()
     if given.peer_python:
         met &= race(given.peer_python, given.peer_minutes, given.seeds[0])
     return 0 if met else 1
