@@ -243,7 +243,7 @@ def last_alone() -> None:
 
 def alike_in_length() -> None:
     """Every window is padded to the longest."""
-    windows.Plan.lengths = lambda plan: (plan.window,)
+    windows.Buckets.lengths = lambda buckets: (buckets.window,)
 
 
 def training() -> Any:

@@ -1,6 +1,7 @@
 import io
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -11,6 +12,7 @@ import pytest
 from matinee import __version__
 from matinee.cli import run
 from matinee.console import safe, show
+from matinee.service.folder import Service
 
 MAPPING = """
 [import.plays]
@@ -241,3 +243,25 @@ def test_control_characters_do_not_reach_the_terminal(capsys) -> None:
     show(["a", "b"], [["x\ty\n", "\x1b[31mred [bold]"]])
     assert capsys.readouterr().out == "a\tb\nx\\ty\\n\t\\x1b[31mred [bold]\n"
     assert safe("🍿 é") == "🍿 é"
+
+
+@pytest.mark.parametrize("tear", [Path.unlink, lambda path: path.write_bytes(b"PAR1")])
+def test_a_torn_file_stops_what_reads_it_with_the_way_out(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, tear
+) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "made"))
+    monkeypatch.setenv("MATINEE_SERVICE", str(folder))
+    with Service.open(folder) as service:
+        service.lake.seal()
+    torn = list((folder / "lake" / "tables" / "events").rglob("*.parquet"))
+    assert torn
+    for path in torn:
+        tear(path)
+    to = str(tmp_path / "scores.parquet")
+    one = ["titles", "--model", "popularity"]
+    for command in (["train", *one], ["evaluate", *one], ["score", "titles", "--to", to]):
+        capsys.readouterr()
+        assert run(command) == 1
+        said = capsys.readouterr().err
+        assert "events cannot be read" in said
+        assert "matinee repair" in said

@@ -1,6 +1,9 @@
 """The sequence model through the platform: trained, scored with, decided with, judged."""
 
 import shutil
+import signal
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from matinee.cli import run
 from matinee.lake.records import Title
 from matinee.models import Sequence
-from matinee.service import scoring
+from matinee.service import scoring, training
 from matinee.service.folder import Service
 from matinee.service.outcomes import close_windows
 from matinee.service.runtime import Runtime
@@ -37,6 +40,36 @@ def shows(made, tmp_path_factory) -> Path:
         assert (version.id, version.model) == ("titles@3", "sequence")
         assert (version.settings["width"], version.settings["horizon"]) == (8, 3)
     return folder
+
+
+@pytest.mark.slow
+def test_a_fit_that_is_interrupted_in_its_process_goes_on_to_the_same_weights(
+    made, tmp_path, monkeypatch
+):
+    folder = Path(shutil.copytree(made, tmp_path / "shows"))
+    (folder / "matinee.toml").write_text(PLAN.replace("epochs = 2", "epochs = 40"))
+    monkeypatch.setenv("MATINEE_SERVICE", str(folder))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "matinee", "train", "titles", "--model", "sequence"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    told = process.stderr.readline()
+    assert " of 40, " in told, told
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 130, said
+    with Service.open(folder) as service:
+        service.lake.put([Title(title_id="later", name="Later")])
+        service.lake.seal()
+    assert run(["train", "titles", "--resume"]) == 0
+    with Service.open(folder) as service:
+        resumed = service.registry.versions("titles")[-1]
+        whole = training.train(service, ["sequence"], as_of=resumed.data_as_of, by="test")[0]
+        one, other = (service.registry.load(made.id)[0] for made in (resumed, whole))
+        assert "later" not in one.titles.ids
+        for name, array in one._arrays().items():
+            np.testing.assert_array_equal(array, other._arrays()[name])
 
 
 def test_batch_scores_are_those_that_a_decision_is_drawn_from(shows, tmp_path, overheard):

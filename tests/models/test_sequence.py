@@ -9,10 +9,12 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.extend as jex
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from hypothesis import strategies as st
 
 from matinee.evaluation.ranking import member_metrics, ranked
 from matinee.models import (
+    Content,
     Context,
     Dataset,
     Histories,
@@ -33,13 +36,21 @@ from matinee.models import (
     Vocabulary,
     load_model,
 )
-from matinee.models.sequence import Config, start, training
+from matinee.models.sequence import Config, serving, start, step, training
 from matinee.models.sequence.checkpoint import Interruption
 from matinee.models.sequence.encoder import folded
 from matinee.models.sequence.serving import Encoder
 from matinee.models.sequence.step import hidden, untouched
 from matinee.models.sequence.validation import ndcg
-from matinee.models.sequence.windows import Batch, Events, Plan, gather, learning, opening
+from matinee.models.sequence.windows import (
+    Batch,
+    Buckets,
+    Events,
+    batches,
+    gather,
+    learning,
+    opening,
+)
 
 SMALL: dict[str, Any] = {"width": 16, "blocks": 2, "window": 20, "batch": 8, "epochs": 3}
 TITLES = Vocabulary([f"title {number}" for number in range(30)])
@@ -71,11 +82,13 @@ def asked(log: Histories) -> Context:
     return Context(log, np.full(len(log), 100 * DAY))
 
 
-def in_jax(model: Sequence, context: Context) -> Any:
-    """What training would make of the same weights and windows."""
+def in_jax(model: Sequence, context: Context, begin: Any = None) -> Any:
+    """What training would make of the same weights and windows, which begin where they do or at
+    `begin`.
+    """
     log, config = context.histories, model.config
     events, everyone = Events.of(log, len(model.titles)), np.arange(len(log))
-    begin = opening(events.lengths, config.window)
+    begin = opening(events.lengths, config.window) if begin is None else begin
     chosen = (events, everyone, begin, config.window)
     tokens = gather(*chosen, query_time=config.query_time, now=context.at / SECOND)
     nothing = np.zeros(tokens.titles.shape, np.int32)
@@ -318,6 +331,9 @@ def test_a_member_without_history_gets_what_their_country_and_device_watch() -> 
     today = np.full(3, 20_000 * DAY)
     found = model.believe(Context(nobody, today, ("phone", "phone", "tv"))).mean
     assert found[:, :3].argmax(axis=1).tolist() == [0, 1, 2]
+    silent = model.believe(Context(Histories.of([[]]), today[:1])).mean[0]
+    assert np.ptp(silent[:3]) < 1, "all three are as common, and nothing was told"
+    assert silent[:3].min() > silent[[3, 4, *range(6, 30)]].max() + 2
 
 
 def test_all_events_at_one_time_and_times_that_go_back() -> None:
@@ -370,6 +386,16 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(tmp_path: Path) -> No
     for other, settings in ((random_log(seed=5), {}), (log, {"dropout": 0.1})):
         with pytest.raises(ValueError, match="other data, with other settings, on another number"):
             learn_with(other, Run(checkpoint=path, resume=True), **settings)
+    question = Holdout(("m",), Context(log.rows(0, 1), np.array([5])), Histories.of([[7]]))
+    validated = replace(Dataset.of(TITLES, log), validation=question)
+    path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        Sequence(**SMALL).fit(validated, Run(press, path))
+    later = replace(question, context=replace(question.context, at=np.array([6])))
+    with pytest.raises(ValueError, match="other data, with other settings, on another number"):
+        Sequence(**SMALL).fit(
+            replace(validated, validation=later), Run(checkpoint=path, resume=True)
+        )
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ValueError, match="not a whole model file"):
         learn_with(log, Run(checkpoint=path, resume=True))
@@ -391,7 +417,7 @@ def test_a_loss_that_is_not_a_number_stops_the_fit_and_keeps_the_last_good_weigh
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     honest = training._Loop._rate
-    steps = training.Plan(20, 8, len(jax.devices())).steps(
+    steps = training.Buckets(20, 8, len(jax.devices())).steps(
         Events.of(random_log(), len(TITLES)).lengths - 1
     )
 
@@ -411,7 +437,7 @@ def test_a_loss_that_is_not_a_number_stops_the_fit_and_keeps_the_last_good_weigh
         model = learn(random_log())
     assert np.isfinite(scores(model, [1, 2, 3])).all()
     assert len(averages) == 1, "what stood after the first epoch"
-    begun = start.follows(Dataset.of(TITLES, random_log()))
+    begun = start.follows(random_log(), len(TITLES))
     assert not np.array_equal(model.vectors(), start.vectors(begun, 16, 0)), "and not before it"
     assert np.array_equal(model._params["titles"], averages[0]["titles"])
     monkeypatch.setattr(training._Loop, "_rate", lambda *_: np.float32(np.nan))
@@ -463,8 +489,8 @@ def test_training_stops_when_validation_gets_no_better() -> None:
 
 
 def test_the_weights_are_those_that_validation_liked_best() -> None:
-    data, config = Dataset.of(TITLES, random_log()), Config(**SMALL, patience=2)
-    found, events = start.follows(data), Events.of(random_log(), len(TITLES))
+    log, config = random_log(), Config(**SMALL, patience=2)
+    found, events = start.follows(log, len(TITLES)), Events.of(log, len(TITLES))
     looked: list[Any] = []
 
     def validate(params: Any) -> float:
@@ -508,15 +534,15 @@ def test_validation_ranks_as_evaluation_does() -> None:
 def test_an_epoch_has_every_member_once_in_a_window_that_is_long_enough(
     lengths: list[int], window: int, batch: int, multiple: int
 ) -> None:
-    plan = Plan(window, batch, multiple)
-    found = plan.epoch(np.array(lengths), np.random.default_rng(0))
+    buckets = Buckets(window, batch, multiple)
+    found = buckets.epoch(np.array(lengths), np.random.default_rng(0))
     members = [member for _, own in found for member in own.tolist()]
     assert sorted(members) == [member for member, length in enumerate(lengths) if length]
     for padded_to, own in found:
-        assert padded_to in plan.lengths()
-        assert len(own) <= plan.rows(padded_to)
+        assert padded_to in buckets.lengths()
+        assert len(own) <= buckets.rows(padded_to)
         assert all(padded_to == window or lengths[member] <= padded_to for member in own)
-        shorter = [length for length in plan.lengths() if length < padded_to]
+        shorter = [length for length in buckets.lengths() if length < padded_to]
         assert all(lengths[member] > max(shorter, default=0) for member in own)
         assert not shorter or all(padded_to <= 2 * lengths[member] + 1 for member in own)
 
@@ -546,6 +572,37 @@ def test_bfloat16_learns_the_same_plain_thing() -> None:
     assert model._params["titles"].dtype == np.float32
 
 
+def products(program: Any) -> list[set[str]]:
+    """What each matrix product of a program, and of all within it, multiplies."""
+    found = []
+    for equation in program.eqns:
+        if equation.primitive.name == "dot_general":
+            found.append({str(one.aval.dtype) for one in equation.invars})
+        for inner in jex.core.jaxprs_in_params(equation.params):
+            found += products(inner)
+    return found
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_products_are_of_the_precision_that_was_asked_for(precision: str, dropout: float) -> None:
+    config, size = Config(**SMALL, precision=precision, dropout=dropout), len(TITLES)
+    log, buckets = random_log(), Buckets(20, 8)
+    begun = start.weights(config, start.follows(log, size), 1, 0)
+    told = np.zeros(len(log), np.int32)
+    chosen = {"query_time": True, "countries": told, "horizon": 1}
+    batch = next(batches(Events.of(log, size), buckets, np.random.default_rng(0), **chosen))
+    factors = step.pool(config, buckets, np.random.default_rng(0))
+    drawn = step.proposal(config, np.ones(size, np.int64))
+    luck = step.chance(config, buckets, drawn, factors.size, np.random.default_rng(0))
+    learn = jax.value_and_grad(step._loss)
+    asked = (begun, batch, luck, factors)
+    program = jax.make_jaxpr(partial(learn, shape=step.shape_of(config)))(*asked)
+    found = products(program.jaxpr)
+    assert len(found) > 30
+    assert set().union(*found) == {precision}
+
+
 def test_weights_of_another_catalogue_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
     model = learn(random_log())
@@ -553,6 +610,43 @@ def test_weights_of_another_catalogue_are_refused(tmp_path: Path) -> None:
     model.save(path)
     with pytest.raises(ValueError, match="not a whole model file"):
         load_model(path)
+
+
+def test_a_file_with_weights_that_are_not_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a version that scored titles by other vectors than it read them by."""
+    model, path = learn(random_log()), tmp_path / "model.npz"
+    arrays = model._arrays() | {"out": model.vectors()}
+    with monkeypatch.context() as patched:
+        patched.setattr(Sequence, "_arrays", lambda _: arrays)
+        model.save(path)
+    with pytest.raises(ValueError, match=r"does not know: \['out'\].*train the model again"):
+        load_model(path)
+
+
+def test_without_a_fit_it_says_what_to_do() -> None:
+    context = Context(Histories.of([[0]]), np.zeros(1, np.int64))
+    unfitted, interrupted = Sequence(), Sequence(**SMALL)
+
+    def press(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.fit(Dataset.of(TITLES, random_log()), Run(press))
+    content = Content.of({"new": []})
+    for model in (unfitted, interrupted):
+        for ask in (lambda m: m.believe(context), lambda m: m.adopt(content), Sequence.vectors):
+            with pytest.raises(ValueError, match="call fit"):
+                ask(model)
+
+
+def test_a_title_that_nobody_knows_scores_as_low_as_any(fitted: Sequence) -> None:
+    context = asked(random_log(seed=1))
+    every = fitted.believe(context).mean
+    some = fitted.believe(context, np.array([3, -1], np.int32)).mean
+    assert np.array_equal(some[:, 0], every[:, 3])
+    assert np.array_equal(some[:, 1], np.minimum(every.min(axis=1), 0))
 
 
 @pytest.mark.parametrize(
@@ -573,19 +667,34 @@ def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None
 
 
 def test_effects_are_those_of_truly_removing_an_event(fitted: Sequence) -> None:
+    """From the window as it is: older events, which a shorter history would bring back into it,
+    stay out.
+    """
     rng = np.random.default_rng(3)
-    for length in (1, 5, 40, 61):
+    for length in (1, 5, 18, 19, 20, 22, 23, 24, 40, 61):
         titles = rng.integers(0, 30, length).tolist()
         times = np.sort(rng.integers(0, 90 * DAY, length)).tolist()
         context = Context(Histories.of([titles], [times]), np.array([99 * DAY]))
         wanted = np.array([4, 9], np.int32)
         events, moved = fitted.effects(context, wanted, latest=20)
         assert events.tolist() == list(range(max(0, length - 20), length))
-        whole = scores(fitted, titles, times, 99 * DAY)[wanted]
+        begin = opening(np.array([length + 1]), SMALL["window"])
         for event, effect in zip(events, moved, strict=True):
-            less = titles[:event] + titles[event + 1 :], times[:event] + times[event + 1 :]
-            without = scores(fitted, *less, 99 * DAY)[wanted]
-            assert np.abs(effect - (whole - without)).max() < 1e-4
+            less = context.without(np.array([event]))
+            held = begin - 1 if event + 1 < begin[0] else begin
+            expected = (in_jax(fitted, context, begin) - in_jax(fitted, less, held))[0, wanted]
+            assert np.abs(effect - expected).max() < 1e-4
+
+
+def test_long_windows_are_worked_out_in_pieces(
+    fitted: Sequence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = asked(random_log(seed=1))
+    monkeypatch.setattr(serving, "PIECE", 6)
+    agree(fitted.believe(context).mean, in_jax(fitted, context))
+    for member in range(20):
+        one = context.rows(member, member + 1)
+        agree(fitted.believe(one).mean, in_jax(fitted, one))
 
 
 DEVICES = """

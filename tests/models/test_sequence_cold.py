@@ -187,3 +187,8 @@ def test_a_title_of_the_catalogue_that_nobody_watched_is_placed_in_training(
     assert untold.adopt(CONTENT) is untold
     lengths = [np.linalg.norm(model.vectors()[hidden], axis=1).mean() for model in (told, untold)]
     assert lengths[0] > 2 * lengths[1]
+    genres = np.array([int(title[0]) for title in TITLES])
+    warm = np.setdiff1d(np.arange(len(TITLES)), hidden)
+    alike = told.vectors()[hidden] @ told.vectors()[warm].T
+    own = genres[hidden][:, None] == genres[warm]
+    assert alike[own].mean() > 2 * np.abs(alike[~own].mean())

@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from matinee.lake.records import Event
+from matinee.lake.table import collect
 
 SIGNALS = ("play", "complete", "rating", "thumb_up", "thumb_down", "click", "search")
 """How a member may have met a title, by the number of its bit in `signals`."""
@@ -128,7 +129,7 @@ def histories(events: pl.LazyFrame, min_minutes: float) -> pl.DataFrame:
     [('alien', 'tv', 33, 80.0), ('heat', 'phone', 1, 90.0)]
     """
     watched = (pl.col("signals") & WATCHED) > 0
-    return (
+    rows = (
         meetings(events, min_minutes)
         .select("member_id", "title_id", "ts", "seq", "device", "signals", "minutes")
         .sort("member_id", watched, "ts", "seq")
@@ -139,22 +140,22 @@ def histories(events: pl.LazyFrame, min_minutes: float) -> pl.DataFrame:
             pl.col("minutes").max(),
         )
         .sort("member_id", "ts", "seq")
-        .collect(engine="streaming")
     )
+    return collect(rows, "events")
 
 
 def first_watches(events: pl.LazyFrame, min_minutes: float) -> pl.DataFrame:
     """Each title that a member watched, at the first time and as that one event tells of it; the
     columns and the order of `histories`.
     """
-    return (
+    rows = (
         meetings(events, min_minutes)
         .filter((pl.col("signals") & WATCHED) > 0)
         .select("member_id", "title_id", "ts", "seq", "device", "signals", "minutes")
         .sort("member_id", "ts", "seq")
         .unique(["member_id", "title_id"], keep="first", maintain_order=True)
-        .collect(engine="streaming")
     )
+    return collect(rows, "events")
 
 
 def histories_and_after(

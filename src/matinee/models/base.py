@@ -53,7 +53,11 @@ class Model(ABC):
         A model that takes long tells `run` how far it is, and can be interrupted and resumed.
         """
         self.titles = dataset.titles
-        self._fit(dataset, run)
+        try:
+            self._fit(dataset, run)
+        except BaseException:
+            del self.titles
+            raise
         return self
 
     def adopt(self, content: Content) -> Self:
@@ -102,14 +106,17 @@ class Model(ABC):
         whole = self.believe(context, candidates).mean
         if not len(events):
             return events, whole[:0]
-        less = context.without(events)
-        return events, whole - self.believe(less, candidates).mean
+        return events, whole - self._without(context, events, candidates)
 
     @abstractmethod
     def _fit(self, dataset: Dataset, run: Run) -> None: ...
 
     @abstractmethod
     def _scores(self, context: Context, candidates: Indices | None) -> Floats: ...
+
+    def _without(self, context: Context, events: Indices, candidates: Indices | None) -> Floats:
+        """Scores [E, A] of one member without each of these events."""
+        return self._scores(context.without(events), candidates)
 
     @abstractmethod
     def _arrays(self) -> dict[str, NDArray[Any]]:
@@ -150,6 +157,8 @@ class Model(ABC):
             model = cls(**header["settings"])
             model.titles = Vocabulary(header["titles"])
             model._restore(arrays)
+            if strange := sorted(arrays.keys() - model._arrays().keys()):
+                raise ValueError(f"it has arrays that this version does not know: {strange}")
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise damaged(path, error) from error
         return model
@@ -162,8 +171,11 @@ class Model(ABC):
             )
 
 
-def on_candidates(scores: Floats, candidates: Indices | None, unknown: float = 0.0) -> Floats:
-    """Scores [B, A] on `candidates` out of scores [B, V] on all titles; `unknown` for one of -1.
+def on_candidates(
+    scores: Floats, candidates: Indices | None, unknown: float | Floats = 0.0
+) -> Floats:
+    """Scores [B, A] on `candidates` out of scores [B, V] on all titles; for one of -1 `unknown`, a
+    number or one a member [B, 1].
 
     >>> on_candidates(np.array([[0.5, 2.0]]), np.array([1, -1], np.int32))
     array([[2., 0.]])
@@ -172,7 +184,7 @@ def on_candidates(scores: Floats, candidates: Indices | None, unknown: float = 0
         return scores
     if not scores.shape[1]:
         return np.full((len(scores), len(candidates)), unknown, scores.dtype)
-    return np.where(candidates >= 0, scores[:, candidates], scores.dtype.type(unknown))
+    return np.where(candidates >= 0, scores[:, candidates], np.asarray(unknown, scores.dtype))
 
 
 def checked(array: NDArray[Any], shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:

@@ -11,6 +11,7 @@ import polars as pl
 from matinee.lake.lake import Lake
 from matinee.lake.records import Decision, micros
 from matinee.lake.rows import decode_record
+from matinee.lake.table import collect
 from matinee.surfaces import Choice, Surface
 
 MICRO = timedelta(microseconds=1)
@@ -42,9 +43,8 @@ class Choices:
                 .filter(pl.col("surface") == surface, pl.col("at") > since)
                 .select("member_id", "decision_id", pl.col("at").dt.epoch("us"), "actions")
                 .sort("member_id", "at", "decision_id")
-                .collect(engine="streaming")
             )
-            for member, decision, at, actions in rows.iter_rows():
+            for member, decision, at, actions in collect(rows, "decisions").iter_rows():
                 chosen = tuple(Choice(at, action) for action in actions)
                 found.setdefault((surface, member), {})[decision] = chosen
         with self._lock:

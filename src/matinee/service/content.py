@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from weakref import WeakKeyDictionary
 
 import polars as pl
 
@@ -28,12 +29,22 @@ class Contents:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._known: tuple[pl.DataFrame, Content] | None = None
+        self._adopted: WeakKeyDictionary[Model, tuple[Content, Model]] = WeakKeyDictionary()
 
     def informed(self, model: Model, surface: Surface) -> Model:
-        """`model`, which on titles also knows those that came since it learned, if it can."""
+        """`model`, which on titles also knows those that came since it learned, if it can.
+
+        The very same one as before while the catalogue stays the same, with what it keeps.
+        """
         if not isinstance(surface, Titles) or not reads_content(model):
             return model
-        return model.adopt(self._now())
+        content = self._now()
+        before, adopted = self._adopted.get(model, (None, model))
+        if before is not content:
+            adopted = model.adopt(content)
+            if adopted is not model:
+                self._adopted[model] = content, adopted
+        return adopted
 
     def _now(self) -> Content:
         titles = self._lake.current("titles")

@@ -23,7 +23,7 @@ from matinee.features.watched import (
 )
 from matinee.lake.lake import Lake
 from matinee.lake.records import micros
-from matinee.lake.table import Bucket, latest
+from matinee.lake.table import Bucket, collect, latest
 from matinee.models.data import Context, Dataset, Histories, Responses, Vocabulary
 
 TABLES = ("events", "members", "decisions", "outcomes")
@@ -61,7 +61,7 @@ class HistoriesOfBucket:
             found = histories_and_after(events, self.min_minutes, cuts.lazy())
         met = weighed(found, self.runtimes)
         return met.drop("minutes").join(
-            countries.collect(),
+            collect(countries, "members"),
             on="member_id",
             how="full" if everyone else "left",
             coalesce=True,
@@ -105,7 +105,7 @@ class ResponsesOfBucket:
         decisions = self.decisions.scan().filter(of_surface)
         closed = self.outcomes.scan().filter(of_surface)
         ids = ["member_id", "decision_id"]
-        return (
+        rows = (
             closed.select(*ids, "position", "action", "reward")
             .join(decisions.select(*ids, "at", "propensities", "context"), on=ids)
             .sort("member_id", "at", "decision_id", "position")
@@ -116,8 +116,8 @@ class ResponsesOfBucket:
                 "at",
                 "context",
             )
-            .collect(engine="streaming")
         )
+        return collect(rows, "outcomes")
 
 
 def encode(met: pl.DataFrame, titles: Vocabulary, devices: Vocabulary = NONE) -> Histories:
@@ -204,18 +204,17 @@ class Seen:
 def seen_in(events: Bucket, min_minutes: float) -> Seen:
     """What was seen in one bucket."""
     title = pl.col("title_id").filter((pl.col("signals") & WATCHED) > 0)
-    found = (
-        meetings(events.scan(), min_minutes)
-        .select(title.unique().implode(), pl.col("device").drop_nulls().unique().implode())
-        .collect(engine="streaming")
+    rows = meetings(events.scan(), min_minutes).select(
+        title.unique().implode(), pl.col("device").drop_nulls().unique().implode()
     )
+    found = collect(rows, "events")
     return Seen(frozenset(found["title_id"][0]), frozenset(found["device"][0]))
 
 
 def actions_chosen(bucket: Bucket, surface: str) -> set[str]:
     """The actions of a surface that have an outcome in the bucket."""
     rows = bucket.scan().filter(pl.col("surface") == surface)
-    return set(rows.select(pl.col("action").unique()).collect(engine="streaming")["action"])
+    return set(collect(rows.select(pl.col("action").unique()), bucket.table)["action"])
 
 
 def histories_of(lake: Lake, as_of: datetime, min_minutes: float) -> list[HistoriesOfBucket]:

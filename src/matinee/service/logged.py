@@ -19,7 +19,7 @@ from matinee.decisions.sequences import brief
 from matinee.features.watched import Meeting, meetings
 from matinee.lake.lake import Lake
 from matinee.lake.records import Decision, micros
-from matinee.lake.table import Bucket
+from matinee.lake.table import Bucket, collect
 from matinee.service.members import history_of
 from matinee.surfaces import History
 
@@ -66,7 +66,7 @@ def eligible_sets(lake: Lake, surface: str) -> dict[str, list[str]]:
     made = lake.scan("decisions").filter(pl.col("surface") == surface)
     sets = lake.scan("eligible").select("eligible", "candidates").unique("eligible")
     named = made.select(pl.col("eligible").unique())
-    return dict(sets.join(named, on="eligible", how="semi").collect().iter_rows())
+    return dict(collect(sets.join(named, on="eligible", how="semi"), "decisions").iter_rows())
 
 
 def single_choices(
@@ -77,7 +77,7 @@ def single_choices(
     theirs = (pl.col("surface") == surface) & (pl.col("at") > since)
     made = lake.scan("decisions").filter(theirs, alone, pl.col("policy").is_in(list(policies)))
     shown = made.select(pl.col("actions").list.first().unique())
-    return sorted(shown.collect(engine="streaming")["actions"])
+    return sorted(collect(shown, "decisions")["actions"])
 
 
 def logged(
@@ -139,9 +139,9 @@ class _Runtimes:
             .sort("known_at", "seq")
             .group_by("title_id")
             .agg(pl.col("known_at").dt.epoch("us"), pl.col("runtime_minutes").fill_null(0.0))
-            .collect(engine="streaming")
         )
-        self._of = {title: (known, minutes) for title, known, minutes in rows.iter_rows()}
+        found = collect(rows, "titles").iter_rows()
+        self._of = {title: (known, minutes) for title, known, minutes in found}
 
     def before(self, at: int, title_id: str) -> float:
         """Minutes, 0 where nothing was known at that time (microseconds since 1970)."""
@@ -174,7 +174,7 @@ def _decisions(bucket: Bucket, surface: str, since: datetime) -> pl.DataFrame:
     rows = bucket.scan().filter(
         pl.col("surface") == surface, pl.col("at") > since, pl.col("actions").list.len() > 0
     )
-    return rows.sort("member_id", "at", "seq").collect(engine="streaming")
+    return collect(rows.sort("member_id", "at", "seq"), "decisions")
 
 
 def _rewards(bucket: Bucket, surface: str) -> pl.DataFrame:
@@ -183,7 +183,7 @@ def _rewards(bucket: Bucket, surface: str) -> pl.DataFrame:
     rewards = pl.col("reward").sort_by("position").alias("rewards")
     positions = pl.col("position").sort().alias("positions")
     whole = rows.group_by(_IDS).agg(rewards, positions, pl.col("closed_at").max())
-    return whole.collect(engine="streaming")
+    return collect(whole, "outcomes")
 
 
 def _parted(rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
@@ -209,11 +209,10 @@ def _events(bucket: Bucket, members: pl.Series, min_minutes: float) -> Mapping[s
             "minutes",
             pl.col("known_at").dt.epoch("us"),
         )
-        .collect(engine="streaming")
     )
     nothing = np.zeros(0, np.int64)
     found = dict.fromkeys(members.to_list(), _Events((), (nothing,) * 4, nothing))
-    for member, titles, ts, seq, signals, minutes, known in rows.iter_rows():
+    for member, titles, ts, seq, signals, minutes, known in collect(rows, "events").iter_rows():
         columns = [np.array(column) for column in (ts, seq, signals, minutes)]
         found[member] = _Events(titles, columns, np.array(known))
     return found

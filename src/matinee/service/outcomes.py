@@ -9,7 +9,7 @@ import polars as pl
 
 from matinee.errors import MatineeError
 from matinee.lake.records import micros
-from matinee.lake.table import Bucket
+from matinee.lake.table import Bucket, collect
 from matinee.service.folder import Service
 from matinee.store import Schema, Store
 from matinee.surfaces import Surface
@@ -154,12 +154,8 @@ def _close(
     reached, first_open = since, NEVER
     written, held = 0, list[pl.DataFrame]()
     for mine, theirs in zip(*tables, strict=True):
-        asked = (
-            mine.scan()
-            .filter(pl.col("surface") == surface.name, pl.col("seq") > since)
-            .select(_DECISION)
-            .collect()
-        )
+        rows = mine.scan().filter(pl.col("surface") == surface.name, pl.col("seq") > since)
+        asked = collect(rows.select(_DECISION), "decisions")
         is_due = _closes(surface) <= now
         reached = int(asked["seq"].to_numpy().max(initial=reached))
         first_open = int(asked.filter(~is_due)["seq"].to_numpy().min(initial=first_open))
@@ -177,7 +173,7 @@ def _close(
 def _outcomes(surface: Surface, due: pl.DataFrame, events: Bucket) -> pl.DataFrame:
     """A row of the table `outcomes` for every position of the decisions that are due."""
     due = due.with_columns(closed_at=_closes(surface))
-    answers = (
+    rows = (
         events.scan()
         .join(due.lazy().select(*_IDS, "at", "closed_at"), on=_IDS)
         .filter(
@@ -185,9 +181,8 @@ def _outcomes(surface: Surface, due: pl.DataFrame, events: Bucket) -> pl.DataFra
             pl.col("ts").is_between(pl.col("at"), pl.col("at") + surface.window, closed="left"),
         )
         .drop("at", "closed_at")
-        .collect()
     )
-    rewards = _rewards(surface, due, answers)
+    rewards = _rewards(surface, due, collect(rows, "events"))
     return rewards.join(due, on="decision_id").select(
         "decision_id",
         "member_id",
@@ -249,10 +244,12 @@ def _count_unmatched(
     since = unmatched.since()
     reached, strangers = since, 0
     for mine, theirs in zip(decisions, events, strict=True):
-        new = theirs.scan().filter(pl.col("seq") > since).select(*_IDS, "seq").collect()
+        rows = theirs.scan().filter(pl.col("seq") > since).select(*_IDS, "seq")
+        new = collect(rows, "events")
         reached = int(new["seq"].to_numpy().max(initial=reached))
         named = new.lazy().drop_nulls("decision_id")
-        strangers += named.join(mine.scan(), on=_IDS, how="anti").collect().height
+        strange = named.join(mine.scan(), on=_IDS, how="anti")
+        strangers += collect(strange, "decisions").height
     unmatched.add(strangers, since=since, up_to=reached)
     return strangers
 

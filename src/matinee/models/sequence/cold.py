@@ -38,10 +38,9 @@ def predicted(known: AttributeMap, content: Content, titles: Vocabulary) -> Cold
 
 def filled(params: Params, places: Indices, cold: Cold) -> Params:
     """The weights with what is predicted of titles in place of what was never learned."""
-    changed = {name: params[name].copy() for name in Cold._fields}
-    for name, values in cold._asdict().items():
-        changed[name][places] = values
-    return {**params, **changed}
+    titles, bias = params["titles"].copy(), params["bias"].copy()
+    titles[places], bias[places] = cold.titles, cold.bias
+    return {**params, "titles": titles, "bias": bias}
 
 
 def grown(params: Params, more: int) -> Params:

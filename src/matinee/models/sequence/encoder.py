@@ -122,13 +122,17 @@ def attend(q: Array, k: Array, v: Array, bias: Array, xp: Any) -> Array:
     below a row of it, since NumPy's minimum with a single number takes three times as long.
     """
     scores = (q * q.shape[-1] ** -0.5) @ xp.swapaxes(k, -1, -2) + bias
-    ones = np.ones((k.shape[-2], 1), k.dtype)
-    weights = xp.exp(xp.minimum(scores, STEEPEST * ones[:, 0]))
+    steepest = np.full(k.shape[-2], STEEPEST, np.float32)
+    weights = xp.exp(xp.minimum(scores, steepest)).astype(v.dtype, copy=False)
+    ones = np.ones((k.shape[-2], 1), v.dtype)
     return (weights @ v) / (weights @ ones + 1e-30)
 
 
 def distance_bias(table: Array, length: int, xp: Any) -> Array:
-    """Bias [H, L, L] of L tokens from a table [H, W] by distance; a huge negative one ahead."""
+    """Bias [H, L, L] of L tokens from a table [H, W] by distance; a huge negative one ahead.
+
+    It is float32, and so are attention scores and their exponentials whatever the products are.
+    """
     distance = np.arange(length)[:, None] - np.arange(length)[None, :]
     bias = table[:, np.clip(distance, 0, table.shape[1] - 1)]
     return xp.where(distance >= 0, bias, np.float32(-1e9))

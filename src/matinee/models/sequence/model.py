@@ -32,7 +32,7 @@ from matinee.models.sequence.config import Config
 from matinee.models.sequence.encoder import Params
 from matinee.models.sequence.serving import Encoder
 from matinee.models.sequence.validation import ndcg
-from matinee.models.sequence.windows import Events
+from matinee.models.sequence.windows import Events, opening
 
 OLDEST = 20.0
 """Half-lives after which a target is as old as it gets: it still counts for a millionth."""
@@ -59,8 +59,8 @@ class Sequence(Model):
 
     A member without any known title gets what is watched in first windows, by country and device:
     close to popularity. A title that nobody watched is known by its content, where the data set has
-    any; one that is unknown (-1) gets the least bias. A window looks at `window` events at most,
-    and at four fifths of that at least.
+    any, and it is read by the vector that it is scored with; one that is unknown (-1) scores as low
+    as any does. A window looks at `window` events at most, and at four fifths of that at least.
 
     Fitting takes time in proportion to events times width squared, on all cores, or on the GPUs
     there are; memory for the events, the weights and one batch. Scoring one member takes one pass
@@ -101,6 +101,7 @@ class Sequence(Model):
 
     def vectors(self) -> Floats:
         """The vectors [V, D] that titles are read by and scored with."""
+        self._require_fitted()
         vectors: Floats = self._params["titles"][:-1]
         return vectors
 
@@ -110,7 +111,7 @@ class Sequence(Model):
         histories = _together(dataset)
         countries = sorted({one for one in histories.countries if one is not None})
         self._countries, self._devices = Vocabulary(countries), dataset.devices
-        found = start.follows(dataset)
+        found = start.follows(histories, len(self.titles))
         task = Task(
             self._weighed(Events.of(histories, len(self.titles)), dataset.as_of),
             _codes(self._countries, histories.countries),
@@ -152,6 +153,7 @@ class Sequence(Model):
         (:class:`.AttributeMap`), and a title that nothing is known of gets the mean. Of titles that
         `content` does not have nothing changes.
         """
+        self._require_fitted()
         ids = content.titles.ids
         known = self.titles.encode(ids)
         guessed = np.intersect1d(known, self._guessed)
@@ -181,12 +183,30 @@ class Sequence(Model):
         config = self.config
         self._params = params
         self._encoder = Encoder(params, config.window, config.heads, query_time=config.query_time)
-        self._unknown = float(params["bias"].min(initial=0.0))
 
-    def _scores(self, context: Context, candidates: Indices | None) -> Floats:
-        wanted = self._encoder.wanted(context.histories, context.at, self._context(context))
-        scores = wanted @ self.vectors().T + self._params["bias"]
-        return on_candidates(scores, candidates, self._unknown)
+    def _scores(
+        self,
+        context: Context,
+        candidates: Indices | None,
+        begin: NDArray[np.int64] | None = None,
+    ) -> Floats:
+        """Scores of windows that begin where they do, or at `begin` [B]."""
+        added = self._context(context)
+        wanted = self._encoder.wanted(context.histories, context.at, added, begin)
+        scores: Floats = wanted @ self._params["titles"][:-1].T + self._params["bias"]
+        if candidates is None:
+            return scores
+        least = scores.min(axis=1, keepdims=True, initial=0.0) if candidates.min(initial=0) else 0.0
+        return on_candidates(scores, candidates, least)
+
+    def _without(self, context: Context, events: Indices, candidates: Indices | None) -> Floats:
+        """The same window without each event: older ones, which a shorter history would bring back
+        into it, stay out.
+        """
+        places = np.cumsum(context.histories.titles >= 0)  # of events among the tokens
+        begin = opening(places[-1:] + 1, self.config.window)
+        held = begin - (places[events] < begin)
+        return self._scores(context.without(events), candidates, held)
 
     def _context(self, context: Context) -> NDArray[np.float32]:
         """What country and device add [B, D]."""
@@ -237,10 +257,14 @@ def _codes(names: Vocabulary, values: Iterable[str | None]) -> Indices:
 
 def _fingerprint(dataset: Dataset, histories: Histories, config: Config) -> str:
     """What a checkpoint must agree with: the settings, and all that is learned from or asked."""
-    ids = (dataset.titles.ids, dataset.devices.ids, histories.countries)
-    said = [config.settings(), *ids, dataset.as_of if config.half_life else 0]
-    digest = blake2b(msgspec.json.encode(said), digest_size=16)
     asked = dataset.validation
+    ids = (dataset.titles.ids, dataset.devices.ids, histories.countries)
+    said: list[Any] = [config.settings(), *ids]
+    said.append(dataset.as_of if config.half_life else 0)
+    if asked:
+        said += [asked.context.values(name) for name in ("country", "device")]
+        said.append(asked.context.at.tolist())
+    digest = blake2b(msgspec.json.encode(said), digest_size=16)
     for one in (histories, *((asked.context.histories, asked.targets) if asked else ())):
         for array in (one.offsets, one.titles, one.times, one.weights, one.signals, one.devices):
             digest.update(np.ascontiguousarray(array).tobytes())

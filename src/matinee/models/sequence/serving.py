@@ -38,7 +38,9 @@ KEPT = 1 << 28
 """Bytes of members' pasts that are kept, about: 200 KB each for a window of 200 and two blocks of
 width 64."""
 AT_ONCE = 1 << 24
-"""Attention scores that are worked out at a time."""
+"""Attention scores that are worked out at a time, where a single member has no more."""
+PIECE = 256
+"""Tokens that a block works on at a time, at most."""
 SIGNATURE = 8
 """The tokens at the beginning of a window that its past is found by; a shorter one is not kept."""
 
@@ -78,15 +80,25 @@ class Encoder:
         self._pasts: OrderedDict[bytes, Kept] = OrderedDict()
         self._lock = threading.Lock()
 
-    def wanted(self, histories: Histories, at: NDArray[np.int64], context: Floats) -> Floats:
-        """What each member wants next [B, D]: `at` in microseconds [B], `context` [B, D]."""
+    def wanted(
+        self,
+        histories: Histories,
+        at: NDArray[np.int64],
+        context: Floats,
+        begin: NDArray[np.int64] | None = None,
+    ) -> Floats:
+        """What each member wants next [B, D]: `at` in microseconds [B], `context` [B, D].
+
+        Windows begin at these tokens [B], or where `opening` has them begin.
+        """
         events = Events.of(histories, self.size)
-        begin = opening(events.lengths, self.window)
+        if begin is None:
+            begin = opening(events.lengths, self.window)
         spans = events.lengths - begin
         x = np.zeros((len(events), self.params["titles"].shape[1]), np.float32)
         for span in set(spans.tolist()):
             alike = np.flatnonzero(spans == span)
-            step = max(1, AT_ONCE // (self.heads * span**2))
+            step = max(1, AT_ONCE // (self.heads * span * min(span, PIECE)))
             for start in range(0, len(alike), step):
                 members = alike[start : start + step]
                 chosen = (members, begin[members], span)
@@ -132,10 +144,25 @@ class Encoder:
             every = _extended(old, new)
             if number == len(past) - 1:
                 x, h = x[:, -1:], h[:, -1:]
-            length = every[0].shape[1]
-            bias = self._biases[number][:, length - x.shape[1] : length, :length]
-            x = respond(block, x, h, every, bias, xp=np, drops=SERVING)
+            x = self._respond(number, x, h, every)
         return tuple(added), x[:, 0]
+
+    def _respond(self, number: int, x: Floats, h: Floats, every: tuple[Floats, Floats]) -> Floats:
+        """The last tokens of a window [B, Q, D], normed `h`, after a block, a piece at a time.
+
+        A piece looks no further than its own last token: what is ahead is not worked out, and a
+        long window takes no square of memory.
+        """
+        length, asked = every[0].shape[1], x.shape[1]
+        pieces, count = [], -(-asked // PIECE)
+        for part in range(count):
+            place = slice(asked * part // count, asked * (part + 1) // count)
+            begin, end = (length - asked + edge for edge in (place.start, place.stop))
+            bias = self._biases[number][:, begin:end, :end]
+            past = every[0][:, :end], every[1][:, :end]
+            asking = self.params["blocks"][number], x[:, place], h[:, place]
+            pieces.append(respond(*asking, past, bias, xp=np, drops=SERVING))
+        return pieces[0] if count == 1 else np.concatenate(pieces, axis=1)
 
     def _recall(self, key: bytes) -> Kept | None:
         with self._lock:

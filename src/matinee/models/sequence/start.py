@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.linalg import svds
 
-from matinee.models.data import Dataset, HistoryShard
+from matinee.models.data import Histories
 from matinee.models.sequence.config import Config
 from matinee.models.sequence.encoder import KNOTS, SIGNAL_BITS, Floats, Params
 
 LAGS = 10
 """Events at most this many places apart count as following one another."""
 UNIT = 2520
-"""The least number that all of 1 to 10 divide: counts stay whole, and sums exact in any order."""
+"""The least number that all of 1 to 10 divide: counts stay whole."""
 SMOOTHING = 0.75
 """Power of a title's count as a context (Levy et al. 2015)."""
 DENSE = 512
@@ -24,16 +24,23 @@ DENSE = 512
 
 
 class Follows(NamedTuple):
-    """Partial sums over members: pairs [V, V] in units of 1/2520, and events of each title [V]."""
+    """Sums over members: pairs [V, V] in units of 1/2520, and watches of each title [V]."""
 
     pairs: csr_array
     counts: NDArray[np.int64]
 
 
-def follows(dataset: Dataset) -> Follows:
-    """How often, and how closely, each title is followed by each other."""
-    size = len(dataset.titles)
-    return dataset.reduce(_follows, _add, size) if dataset.shards else nothing(size)
+def follows(histories: Histories, size: int) -> Follows:
+    """How often, and how closely, each of `size` titles is followed by each other."""
+    watched = histories.watched()
+    titles = watched.titles
+    total = nothing(size).pairs
+    for lag in range(1, LAGS + 1):
+        before, after = watched.pairs(lag)
+        cells = (titles[before], titles[after])
+        values = np.full(len(before), UNIT // lag, np.int64)
+        total = total + coo_array((values, cells), shape=(size, size)).tocsr()
+    return Follows(total, np.bincount(titles, minlength=size).astype(np.int64))
 
 
 def nothing(size: int) -> Follows:
@@ -136,19 +143,3 @@ def _decompose(
     signs = np.sign(right[np.arange(len(right)), np.abs(right).argmax(axis=1)])
     signs[signs == 0] = 1
     return values, right * signs[:, None]
-
-
-def _follows(shard: HistoryShard, size: int) -> Follows:
-    histories = shard.load().watched()
-    titles = histories.titles
-    total = csr_array((size, size), dtype=np.int64)
-    for lag in range(1, LAGS + 1):
-        before, after = histories.pairs(lag)
-        cells = (titles[before], titles[after])
-        values = np.full(len(before), UNIT // lag, np.int64)
-        total = total + coo_array((values, cells), shape=(size, size)).tocsr()
-    return Follows(total, np.bincount(titles, minlength=size).astype(np.int64))
-
-
-def _add(left: Follows, right: Follows) -> Follows:
-    return Follows(left.pairs + right.pairs, left.counts + right.counts)

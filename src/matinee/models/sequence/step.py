@@ -35,7 +35,7 @@ from matinee.models.sequence.encoder import (
     rms,
     untouched,
 )
-from matinee.models.sequence.windows import Batch, Plan
+from matinee.models.sequence.windows import Batch, Buckets
 
 ADAM = optax.scale_by_adam(b1=0.9, b2=0.98)
 POOL = 1 << 22
@@ -90,9 +90,9 @@ def begin(params: Params) -> State:
     return State(params, moments, params, np.zeros((), np.int32))
 
 
-def pool(config: Config, plan: Plan, rng: np.random.Generator) -> Array:
+def pool(config: Config, buckets: Buckets, rng: np.random.Generator) -> Array:
     """Factors 0 or 1 / (1 - dropout), kept for an epoch: a slice costs less than fresh chance."""
-    widest = 2 * plan.tokens * 2 * config.width
+    widest = 2 * buckets.tokens * 2 * config.width
     factors = (rng.random(max(POOL, widest), np.float32) >= config.dropout).astype(np.float32)
     return jnp.asarray(factors / np.float32(1 - config.dropout))
 
@@ -106,7 +106,7 @@ def proposal(config: Config, counts: NDArray[np.int64]) -> Proposal:
 
 
 def chance(
-    config: Config, plan: Plan, drawn: Proposal, size: int, rng: np.random.Generator
+    config: Config, buckets: Buckets, drawn: Proposal, size: int, rng: np.random.Generator
 ) -> Chance:
     """Negatives from a proposal, and places in a pool of `size`."""
     titles, number = len(drawn.log_q), config.negatives
@@ -115,7 +115,7 @@ def chance(
     else:
         negatives = np.searchsorted(drawn.below, rng.random(number)).clip(max=titles - 1)
     uses = 1 + 3 * config.blocks
-    offsets = rng.integers(0, size - plan.tokens * 2 * config.width, uses)
+    offsets = rng.integers(0, size - buckets.tokens * 2 * config.width, uses)
     return Chance(negatives.astype(np.int32), drawn.log_q[negatives], offsets.astype(np.int32))
 
 
@@ -204,6 +204,7 @@ def _drops(luck: Chance, factors: Array, shape: Shape) -> list[Drop]:
         return [untouched] * len(luck.offsets)
 
     def drop(offset: Array, x: Array) -> Array:
-        return x * jax.lax.dynamic_slice(factors, (offset,), (x.size,)).reshape(x.shape)
+        drawn = jax.lax.dynamic_slice(factors, (offset,), (x.size,))
+        return x * drawn.reshape(x.shape).astype(x.dtype)
 
     return [partial(drop, offset) for offset in luck.offsets]

@@ -38,7 +38,7 @@ from matinee.models.sequence.step import (
     shape_of,
     step,
 )
-from matinee.models.sequence.windows import Batch, Events, Plan, batches
+from matinee.models.sequence.windows import Batch, Buckets, Events, batches
 
 WARM_UP = 200
 """Steps of the warm-up, or a tenth of all where that is less."""
@@ -82,12 +82,13 @@ def train(
 ) -> Params:
     """The moving average of the weights: where validation liked it best, or at the end.
 
-    `fingerprint` names data and settings for the checkpoint, which is also of this number of
-    devices and these versions. Where a weight becomes NaN training
-    stops with the last good weights and a warning, or with `FloatingPointError` if there are none.
-    Raises `KeyboardInterrupt` after an interruption, once the checkpoint is saved.
+    `fingerprint` names data and settings for the checkpoint, which is also of this number and kind
+    of devices and of these versions. Where a weight becomes NaN training stops with the last good
+    weights and a warning, or with `FloatingPointError` if there are none. Raises
+    `KeyboardInterrupt` after an interruption, once the checkpoint is saved.
     """
-    made = f"{len(jax.devices())} devices, matinee {matinee.__version__}, jax {jax.__version__}"
+    devices = f"{len(jax.devices())} of {jax.devices()[0].device_kind}"
+    made = f"{devices}, matinee {matinee.__version__}, jax {jax.__version__}"
     loop = _Loop(config, task, run, validate, f"{fingerprint} {made}")
     return loop.go(start) if loop.steps else start
 
@@ -108,8 +109,8 @@ class _Loop:
     losses: list[Array] = field(default_factory=list)
 
     @cached_property
-    def plan(self) -> Plan:
-        return Plan(self.config.window, self.config.batch, len(jax.devices()))
+    def buckets(self) -> Buckets:
+        return Buckets(self.config.window, self.config.batch, len(jax.devices()))
 
     @cached_property
     def drawn(self) -> Proposal:
@@ -119,7 +120,7 @@ class _Loop:
     @cached_property
     def steps(self) -> int:
         """Steps in an epoch."""
-        return self.plan.steps(self.task.events.lengths - 1)
+        return self.buckets.steps(self.task.events.lengths - 1)
 
     def go(self, start: Params) -> Params:
         state = begin(start)
@@ -162,10 +163,10 @@ class _Loop:
         """The batches of an epoch but the first `skip`, with what each needs of chance."""
         config, task = self.config, self.task
         rng = np.random.default_rng([config.seed, epoch])
-        factors = pool(config, self.plan, rng)
+        factors = pool(config, self.buckets, rng)
         order = batches(
             task.events,
-            self.plan,
+            self.buckets,
             rng,
             query_time=config.query_time,
             countries=task.countries,
@@ -174,7 +175,7 @@ class _Loop:
         for number, batch in enumerate(order):
             if number >= skip:
                 own = np.random.default_rng([config.seed, epoch, number])
-                yield batch, chance(config, self.plan, self.drawn, factors.size, own), factors
+                yield batch, chance(config, self.buckets, self.drawn, factors.size, own), factors
 
     def _rate(self, done: int) -> np.float32:
         """The learning rate: a warm-up, then half a cosine (Loshchilov and Hutter 2017)."""

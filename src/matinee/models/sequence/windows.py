@@ -15,6 +15,8 @@ from matinee.models.sequence.encoder import Floats, Tokens, knots
 
 SHORTEST = 32
 """No window is padded to less than this, unless none is longer."""
+UNTOLD = 0.1
+"""Share of windows that are learned from without country and device."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def learning(
 
 
 @dataclass(frozen=True)
-class Plan:
+class Buckets:
     """How an epoch is cut into batches: members of like length together, as many tokens in each.
 
     window : tokens at most. batch : members at full length. multiple : what each batch's number of
@@ -191,10 +193,10 @@ class Plan:
     multiple: int = 1
 
     def lengths(self) -> tuple[int, ...]:
-        """The lengths that windows are padded to, each half of the next, so that no window is
-        padded to much more than twice its events; those that occur are compiled for.
+        """The lengths that windows are padded to, each half of the next down to `SHORTEST`; those
+        that occur are compiled for.
 
-        >>> Plan(window=200, batch=8).lengths()
+        >>> Buckets(window=200, batch=8).lengths()
         (50, 100, 200)
         """
         lengths = [self.window]
@@ -244,6 +246,17 @@ class Plan:
         return np.where(rng.random(len(members)) < 0.5, anywhere, spare)
 
 
+def reticent(batch: Batch, rng: np.random.Generator) -> Batch:
+    """The batch with some members' country and device untold: what is wanted of who tells nothing
+    is learned too where in the log everybody does.
+    """
+    told = rng.random(len(batch.countries)) >= UNTOLD
+    return batch._replace(
+        devices=np.where(told[:, None], batch.devices, -1).astype(np.int32),
+        countries=np.where(told, batch.countries, -1).astype(np.int32),
+    )
+
+
 def padded(batch: Batch, rows: int) -> Batch:
     """The batch with as many rows, those that were missing of weight 0."""
     missing = rows - len(batch.targets)
@@ -259,7 +272,7 @@ def padded(batch: Batch, rows: int) -> Batch:
 
 def batches(
     events: Events,
-    plan: Plan,
+    buckets: Buckets,
     rng: np.random.Generator,
     *,
     query_time: bool,
@@ -267,8 +280,9 @@ def batches(
     horizon: int,
 ) -> Iterator[Batch]:
     """The batches of one epoch, all chance taken from `rng` in a fixed order."""
-    for length, members in plan.epoch(events.lengths - 1, rng):
-        begin = plan.windows(events, members, length, rng)
+    other = rng.spawn(1)[0]
+    for length, members in buckets.epoch(events.lengths - 1, rng):
+        begin = buckets.windows(events, members, length, rng)
         batch = learning(
             events,
             members,
@@ -279,4 +293,4 @@ def batches(
             horizon=horizon,
             luck=rng.random((len(members), length)),
         )
-        yield padded(batch, plan.rows(length))
+        yield padded(reticent(batch, other), buckets.rows(length))
