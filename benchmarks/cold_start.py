@@ -20,6 +20,9 @@ members who watched one of its titles. (The mean over a title's genres does wors
 last row, for comparison alone, is a singular value decomposition of what is watched by the same
 members, its vectors mapped from content as the model's are.
 
+Finished draws stand in benchmarks/results/cold_start.jsonl by seed, model and settings and are not
+repeated.
+
 recall@K is hits over min(K, targets), NDCG@10 as in ``matinee.evaluation``; both are means over
 members. Intervals are Student's at 95 % over the seeds, which draw what is hidden. Bar: the 95 %
 interval of the difference to each of the two others, seed by seed, lies above zero in every figure.
@@ -48,6 +51,7 @@ from scipy import stats
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import svds
 
+from benchmarks import kept
 from benchmarks.movielens import interactions
 from matinee.evaluation import five_core
 from matinee.evaluation.ranking import ranked
@@ -335,6 +339,24 @@ def report(figures: Figures, model: str, title: str) -> bool:
     return met
 
 
+def drawn(trial: Trial, model: Model) -> dict[str, dict[str, list[float]]]:
+    """`METRICS` of each way to rank, for every question."""
+    ways = {
+        "random": at_random(trial),
+        "genre": by_genre(trial),
+        CoWatch.name: by_content(trial, CoWatch()),
+        model.name: by_content(trial, model),
+    }
+    found = {}
+    for (name, question), among_all in product(trial.asked.items(), (False, True)):
+        title = f"{name}, hidden titles among {'all' if among_all else 'themselves'}"
+        found[title] = {
+            way: judge(trial, question, scores, among_all=among_all).tolist()
+            for way, scores in ways.items()
+        }
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -355,27 +377,20 @@ def main() -> int:
     share = (titles["cast"].list.len() > 0).mean()
     print(f"{platform.machine()}, {os.cpu_count()} cores, numpy {np.__version__}")
     print(f"{titles.height} titles, {share:.0%} of them with a cast; {log.height} events")
-    figures: dict[tuple[str, bool], dict[str, list[NDArray[np.float64]]]] = {}
+    model, draws = kind(**arguments.settings), []
     for seed in range(arguments.seeds):
         start = time.perf_counter()
-        trial = Trial.of(log, titles, seed)
-        ways = {
-            "random": at_random(trial),
-            "genre": by_genre(trial),
-            CoWatch.name: by_content(trial, CoWatch()),
-            kind.name: by_content(trial, kind(**arguments.settings)),
-        }
-        for (name, question), among_all in product(trial.asked.items(), (False, True)):
-            found = figures.setdefault((name, among_all), {way: [] for way in ways})
-            for way, scores in ways.items():
-                found[way].append(judge(trial, question, scores, among_all=among_all))
-        members = len(trial.asked[AT_THE_END].context)
-        asked = f"{len(trial.hidden)} titles hidden, {members} members asked"
-        print(f"seed {seed}: {asked}, {time.perf_counter() - start:.0f} s", flush=True)
+        asked = {"seed": seed, "model": model.name, "settings": model.settings()}
+        draw = kept.recall("cold_start", asked)
+        if draw is None:
+            draw = drawn(Trial.of(log, titles, seed), model)
+            kept.keep("cold_start", asked, draw)
+        draws.append(draw)
+        print(f"seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
     met = True
-    for (name, among_all), found in figures.items():
-        title = f"{name}, hidden titles among {'all' if among_all else 'themselves'}"
-        met &= report({way: np.array(each) for way, each in found.items()}, kind.name, title)
+    for title, ways in draws[0].items():
+        each = {way: np.array([draw[title][way] for draw in draws]) for way in ways}
+        met &= report(each, model.name, title)
     return 0 if met else 1
 
 

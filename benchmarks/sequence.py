@@ -48,7 +48,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache, partial
-from hashlib import blake2b
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -57,6 +56,7 @@ import numpy as np
 import rich
 from rich.table import Table
 
+from benchmarks import kept
 from benchmarks.movielens import interactions
 from benchmarks.ranking import parts
 from matinee.evaluation import Split, evaluate, five_core, global_time_split, leave_one_out
@@ -72,17 +72,15 @@ from matinee.models import (
     Model,
     Popularity,
     load_model,
-    sequence,
 )
 from matinee.models.data import DAY, Vocabulary
 from matinee.models.run import Progress, Run
 from matinee.models.sequence import Config, Sequence, encoder, serving, start, windows
 
 ROOT = Path(__file__).parents[1]
-KEPT = ROOT / "benchmarks" / "results" / "sequence.jsonl"
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    "large": {"width": 128, "blocks": 3, "heads": 4, "epochs": 60, "dropout": 0.3},
+    "large": {"width": 128, "heads": 4, "dropout": 0.3, "learning_rate": 0.003},
 }
 PLANS: tuple[dict[str, Any], ...] = (
     {"batch": 32, "learning_rate": 2e-3, "negatives": 512, "smoothing": 0.0},
@@ -340,27 +338,11 @@ def fit(asked: dict[str, Any]) -> Any:
 def fitted(settings: dict[str, Any], *, split: str = LEAVE_ONE_OUT, change: str = "") -> Any:
     """The same, or what it had come to."""
     asked = question(settings, split, change)
-    for line in KEPT.read_text().splitlines() if KEPT.exists() else ():
-        kept = json.loads(line)
-        if kept["asked"] == asked:
-            if kept["with"]["code"] != code():
-                print(f"of other code: {settings} {change} ({split})", flush=True)
-            return kept["found"]
-    found, cores = fit(asked), len(os.sched_getaffinity(0))
-    what = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "cores": cores, "code": code()}
-    KEPT.parent.mkdir(exist_ok=True)
-    with KEPT.open("a") as file:
-        file.write(json.dumps({"asked": asked, "found": found, "with": what}) + "\n")
+    found = kept.recall("sequence", asked)
+    if found is None:
+        found = fit(asked)
+        kept.keep("sequence", asked, found)
     return found
-
-
-@cache
-def code() -> str:
-    """A digest of the model's source."""
-    digest = blake2b(digest_size=8)
-    for path in sorted(Path(sequence.__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def child(*arguments: str, **environment: str) -> Any:

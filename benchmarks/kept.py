@@ -1,0 +1,43 @@
+"""What benchmarks of the sequence model found, a line each, so that nothing is fitted twice."""
+
+import json
+import os
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from matinee.models import sequence
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def recall(name: str, asked: dict[str, Any]) -> Any:
+    """What stands in the file `name` of the question; nothing, where it was never asked."""
+    path = FOLDER / f"{name}.jsonl"
+    for line in path.read_text().splitlines() if path.exists() else ():
+        kept = json.loads(line)
+        if kept["asked"] == asked:
+            if kept["with"]["code"] != code():
+                print(f"of other code: {asked}", flush=True)
+            return kept["found"]
+    return None
+
+
+def keep(name: str, asked: dict[str, Any], found: Any) -> None:
+    """Add a line to the file `name`, with the day, the cores and the code it was found with."""
+    cores = len(os.sched_getaffinity(0))
+    what = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "cores": cores, "code": code()}
+    FOLDER.mkdir(exist_ok=True)
+    with (FOLDER / f"{name}.jsonl").open("a") as file:
+        file.write(json.dumps({"asked": asked, "found": found, "with": what}) + "\n")
+
+
+@cache
+def code() -> str:
+    """A digest of the model's source."""
+    digest = blake2b(digest_size=8)
+    for path in sorted(Path(sequence.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
