@@ -16,6 +16,7 @@ Shapes: B sequences of L tokens, Q of them asked, D width, H heads, V titles, G 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,8 @@ LONGEST = float(np.log1p(1e8))
 AT_KNOTS = np.arange(KNOTS, dtype=np.float32)
 SIGNAL_BITS = 8
 BITS = np.arange(SIGNAL_BITS, dtype=np.uint8)
+PIECE = 100
+"""Tokens that look back at a time, at most."""
 STEEPEST = 60.0
 """The greatest attention score: exp of it, times any window, fits in float32."""
 
@@ -116,7 +119,24 @@ def respond(
 
 
 def attend(q: Array, k: Array, v: Array, bias: Array, xp: Any) -> Array:
-    """Softmax attention of [B, H, Q, d] over [B, H, L, d]; a huge negative bias forbids a look.
+    """Softmax attention of the last tokens [B, H, Q, d] of L over all [B, H, L, d] up to each.
+
+    They look a piece at a time, no further than the last of the piece: most of what is ahead of a
+    token is not worked out, and a long window takes no square of memory.
+    """
+    length, asked = k.shape[-2], q.shape[-2]
+    count = -(-asked // PIECE)
+    edges = [asked * part // count for part in range(count + 1)]
+    pieces = []
+    for begin, end in pairwise(edges):
+        known = length - asked + end
+        past = k[..., :known, :], v[..., :known, :]
+        pieces.append(look(q[..., begin:end, :], *past, bias[..., begin:end, :known], xp))
+    return pieces[0] if count == 1 else xp.concatenate(pieces, axis=-2)
+
+
+def look(q: Array, k: Array, v: Array, bias: Array, xp: Any) -> Array:
+    """The same of a piece; a huge negative bias [H, Q, L] forbids a look.
 
     Scores are held below `STEEPEST` rather than below their greatest: a pass less over [Q, L], and
     below a row of it, since NumPy's minimum with a single number takes three times as long.

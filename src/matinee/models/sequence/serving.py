@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from matinee.models.data import SECOND, Histories
 from matinee.models.sequence.encoder import (
+    PIECE,
     SERVING,
     Floats,
     Params,
@@ -39,8 +40,6 @@ KEPT = 1 << 28
 width 64."""
 AT_ONCE = 1 << 24
 """Attention scores that are worked out at a time, where a single member has no more."""
-PIECE = 256
-"""Tokens that a block works on at a time, at most."""
 SIGNATURE = 8
 """The tokens at the beginning of a window that its past is found by; a shorter one is not kept."""
 
@@ -144,25 +143,10 @@ class Encoder:
             every = _extended(old, new)
             if number == len(past) - 1:
                 x, h = x[:, -1:], h[:, -1:]
-            x = self._respond(number, x, h, every)
+            length = every[0].shape[1]
+            bias = self._biases[number][:, length - x.shape[1] : length, :length]
+            x = respond(block, x, h, every, bias, xp=np, drops=SERVING)
         return tuple(added), x[:, 0]
-
-    def _respond(self, number: int, x: Floats, h: Floats, every: tuple[Floats, Floats]) -> Floats:
-        """The last tokens of a window [B, Q, D], normed `h`, after a block, a piece at a time.
-
-        A piece looks no further than its own last token: what is ahead is not worked out, and a
-        long window takes no square of memory.
-        """
-        length, asked = every[0].shape[1], x.shape[1]
-        pieces, count = [], -(-asked // PIECE)
-        for part in range(count):
-            place = slice(asked * part // count, asked * (part + 1) // count)
-            begin, end = (length - asked + edge for edge in (place.start, place.stop))
-            bias = self._biases[number][:, begin:end, :end]
-            past = every[0][:, :end], every[1][:, :end]
-            asking = self.params["blocks"][number], x[:, place], h[:, place]
-            pieces.append(respond(*asking, past, bias, xp=np, drops=SERVING))
-        return pieces[0] if count == 1 else np.concatenate(pieces, axis=1)
 
     def _recall(self, key: bytes) -> Kept | None:
         with self._lock:
