@@ -1,4 +1,4 @@
-"""The plan of a sequence model: its hyper-parameters, their ranges and presets."""
+"""The plan of a sequence model: its hyper-parameters and their ranges."""
 
 from __future__ import annotations
 
