@@ -381,6 +381,7 @@ def main() -> int:
     for seed in range(arguments.seeds):
         start = time.perf_counter()
         asked = {"seed": seed, "model": model.name, "settings": model.settings()}
+        asked["casts"] = round(share, 2)
         draw = kept.recall("cold_start", asked)
         if draw is None:
             draw = drawn(Trial.of(log, titles, seed), model)

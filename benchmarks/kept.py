@@ -8,9 +8,16 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from matinee.models import sequence
+import matinee
 
 FOLDER = Path(__file__).parent / "results"
+
+
+DEPENDS = {
+    "sequence": ("models/sequence/*.py",),
+    "cold_start": ("models/sequence/*.py", "models/attribute_map.py", "features/content.py"),
+}
+"""The source that a file's lines depend on, and are told to be of other code by."""
 
 
 def recall(name: str, asked: dict[str, Any]) -> Any:
@@ -19,7 +26,7 @@ def recall(name: str, asked: dict[str, Any]) -> Any:
     for line in path.read_text().splitlines() if path.exists() else ():
         kept = json.loads(line)
         if kept["asked"] == asked:
-            if kept["with"]["code"] != code():
+            if kept["with"]["code"] != code(name):
                 print(f"of other code: {asked}", flush=True)
             return kept["found"]
     return None
@@ -28,16 +35,17 @@ def recall(name: str, asked: dict[str, Any]) -> Any:
 def keep(name: str, asked: dict[str, Any], found: Any) -> None:
     """Add a line to the file `name`, with the day, the cores and the code it was found with."""
     cores = len(os.sched_getaffinity(0))
-    what = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "cores": cores, "code": code()}
+    what = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "cores": cores, "code": code(name)}
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / f"{name}.jsonl").open("a") as file:
         file.write(json.dumps({"asked": asked, "found": found, "with": what}) + "\n")
 
 
 @cache
-def code() -> str:
-    """A digest of the model's source."""
-    digest = blake2b(digest_size=8)
-    for path in sorted(Path(sequence.__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+def code(name: str) -> str:
+    """A digest of the source that a file depends on."""
+    digest, folder = blake2b(digest_size=8), Path(matinee.__file__).parent
+    for pattern in DEPENDS[name]:
+        for path in sorted(folder.glob(pattern)):
+            digest.update(path.read_bytes())
     return digest.hexdigest()

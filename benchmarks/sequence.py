@@ -22,8 +22,9 @@ With no flag: the tables of one seed and serving.
               difference, members resampled in pairs.
 --serving     milliseconds to score one member of 200 events, and members a second in batches; with
               one BLAS thread, which is what is judged, and with one a core.
---size        one pass of the default preset over 100,000 titles and 1,000 members of 1,000 events
-              each, drawn at random: events a second, and how much memory the fit adds.
+--size        one pass over 100,000 titles and 1,000 members of 1,000 events each, drawn at random,
+              with a window of as many and the default settings otherwise: events a second, and
+              how much memory the fit adds.
 --peer-python an interpreter with RecTools 0.19 (see benchmarks/peers/rectools_sasrec.py): its
               SASRec trains for the minutes given, and the best of twelve looks by validation is
               judged here. Ours, told no time of the query either, is given more and more epochs
@@ -98,8 +99,8 @@ BARS = {False: (0.185, 0.195), True: (0.200, 0.217)}
 """NDCG@10 to reach and the stretch, by whether the time of the query is known."""
 QUICK, QUICK_BAR, MEMORY_BAR = 15 * 60, 0.175, 4096
 """The default preset: seconds at most, NDCG@10 at least, MiB at most."""
-BIG, LONG = 100_000, 1_000
-"""Titles, and events of a member, that the model's size is tried with."""
+BIG, WATCHERS, LONG = 100_000, 1_000, 1_000
+"""Titles, members, and events of each, that `--size` tries the model with."""
 RACE, P50, P99 = 0.25, 1.0, 2.0
 
 README = "README of facebookresearch/generative-recommenders"
@@ -412,8 +413,8 @@ def accuracy(seeds: list[int], presets: list[str], *, known: bool) -> bool:
         table.add_row(name, "", f"{ndcg:.4f}", f"{hr:.4f}", "", "", "", "", "", source)
     met, (bar, stretch) = True, BARS[known]
     for preset in presets:
-        kept = PRESETS[preset] | {"query_time": known}
-        runs = [fitted(kept | {"seed": seed}) for seed in seeds]
+        settings = PRESETS[preset] | {"query_time": known}
+        runs = [fitted(settings | {"seed": seed}) for seed in seeds]
         seconds, most = added(table, f"sequence, {preset}", runs)
         value, what = float(np.mean([run["ndcg@10"] for run in runs])), f"{title}, {preset}"
         met &= verdict(f"{what}, memory", f"{most:.0f} MiB", f"{MEMORY_BAR}", most < MEMORY_BAR)
@@ -619,10 +620,10 @@ def serve(presets: list[str]) -> bool:
 # Size
 
 
-def large() -> dict[str, Any]:
+def one_big_pass() -> dict[str, Any]:
     """A pass over a large catalogue and long histories, in this very process."""
     rng, told = np.random.default_rng(0), []
-    log = Histories.of(rng.integers(0, BIG, (LONG, LONG)).tolist())
+    log = Histories.of(rng.integers(0, BIG, (WATCHERS, LONG)).tolist())
     titles = Vocabulary(map(str, range(BIG)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     Sequence(window=LONG, epochs=1).fit(Dataset.of(titles, log), Run(told.append))
@@ -643,14 +644,14 @@ def size() -> None:
 
 def look(path: Path, split: Split) -> dict[str, Any]:
     """What RecTools had at a look; titles that it never met in training come last."""
-    with np.load(path, allow_pickle=False) as kept:
-        rows = {member: row for row, member in enumerate(kept["members"])}
-        columns = split.train.titles.encode(kept["known"])
-        found: dict[str, Any] = {name: float(kept[name]) for name in ("seconds", "epochs")}
+    with np.load(path, allow_pickle=False) as file:
+        rows = {member: row for row, member in enumerate(file["members"])}
+        columns = split.train.titles.encode(file["known"])
+        found: dict[str, Any] = {name: float(file[name]) for name in ("seconds", "epochs")}
         for name, asked in (("validation", split.validation), ("test", split.test)):
             scores = np.full((len(asked.members), len(split.train.titles)), -1e9, np.float32)
             order = [rows[member] for member in asked.members]
-            scores[:, columns] = kept[name][order] @ kept["titles"].T
+            scores[:, columns] = file[name][order] @ file["titles"].T
             batches = iter(np.split(scores, range(BATCH, len(scores), BATCH)))
             found[name] = means(metrics(lambda _, of=batches: next(of), asked))
     return found
@@ -704,7 +705,7 @@ def main() -> int:
         print(json.dumps(latency(given.latency)))
         return 0
     if given.big:
-        print(json.dumps(large()))
+        print(json.dumps(one_big_pass()))
         return 0
     if "MATINEE_DATA" not in os.environ:
         print("set MATINEE_DATA to the folder that holds ml-1m/ratings.parquet")

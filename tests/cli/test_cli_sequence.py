@@ -44,7 +44,7 @@ def shows(made, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_a_fit_that_is_interrupted_in_its_process_goes_on_to_the_same_weights(
-    made, tmp_path, monkeypatch
+    made, tmp_path, monkeypatch, capsys
 ):
     folder = Path(shutil.copytree(made, tmp_path / "shows"))
     (folder / "matinee.toml").write_text(PLAN.replace("epochs = 2", "epochs = 40"))
@@ -54,15 +54,23 @@ def test_a_fit_that_is_interrupted_in_its_process_goes_on_to_the_same_weights(
         stderr=subprocess.PIPE,
         text=True,
     )
-    told = process.stderr.readline()
+    try:
+        told = process.stderr.readline()
+        while " epoch 1 of 40, " in told:
+            told = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=240)
+    finally:
+        process.kill()
     assert " of 40, " in told, told
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=240)
     assert process.returncode == 130, said
     with Service.open(folder) as service:
         service.lake.put([Title(title_id="later", name="Later")])
         service.lake.seal()
     assert run(["train", "titles", "--resume"]) == 0
+    told = capsys.readouterr().err
+    assert " epoch 40 of 40" in told
+    assert " epoch 1 of 40" not in told
     with Service.open(folder) as service:
         resumed = service.registry.versions("titles")[-1]
         whole = training.train(service, ["sequence"], as_of=resumed.data_as_of, by="test")[0]

@@ -13,6 +13,7 @@ from matinee.policies import EpsilonGreedy
 from matinee.service import scoring, training
 from matinee.service.content import Contents, content_of
 from matinee.service.folder import Service
+from matinee.service.forgetting import forget
 from matinee.service.runtime import Runtime
 from matinee.surfaces import Request
 from waiting import eventually
@@ -53,6 +54,14 @@ def test_a_new_member_disturbs_nothing_and_a_new_title_keeps_the_weights(service
         reloaded = runtime.champion("titles")
         assert reloaded is not champion
         assert reloaded.model is champion.model
+
+
+def test_what_models_keep_of_a_forgotten_member_goes(service):
+    member = service.lake.current("members")["member_id"][0]
+    with Runtime(service) as runtime:
+        before = runtime.champion("titles").model
+        assert forget(service, member)["events"] > 0
+        assert eventually(lambda: runtime.champion("titles").model is not before)
 
 
 def test_batch_scoring_knows_it_too(service, tmp_path):

@@ -132,7 +132,7 @@ class Decider(Generic[SurfaceT]):
         """Which of the member's latest watches raised what may be chosen for them now.
 
         The `LATEST` latest watches are left out, one at a time, and the model is asked again
-        (`Model.effects`): nothing is drawn, and nothing is approximated.
+        (`Model.effects`); nothing is drawn.
 
         >>> from datetime import UTC, datetime
         >>> from matinee.lake.records import Title

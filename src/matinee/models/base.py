@@ -91,7 +91,8 @@ class Model(ABC):
 
         Returns which events [E] of the history, oldest first, and the scores that candidates have
         less those that they would have had without the event [E, A]. Nothing is approximated: the
-        event is left out and the model asked again.
+        event is left out and the model asked again, of the same window where it reads a window
+        only. A candidate of -1, of which nothing is known, was moved by nothing.
 
         >>> from matinee.models import CoVisitation, Dataset, Histories
         >>> log = Histories.of([[0, 1], [0, 1], [2, 3]])
@@ -106,7 +107,10 @@ class Model(ABC):
         whole = self.believe(context, candidates).mean
         if not len(events):
             return events, whole[:0]
-        return events, whole - self._without(context, events, candidates)
+        moved = whole - self._without(context, events, candidates)
+        if candidates is not None:
+            moved[:, candidates < 0] = 0
+        return events, moved
 
     @abstractmethod
     def _fit(self, dataset: Dataset, run: Run) -> None: ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from weakref import WeakKeyDictionary
 
 import polars as pl
 
@@ -23,13 +22,17 @@ def reads_content(model: Model) -> bool:
     return type(model).adopt is not Model.adopt
 
 
+KEPT = 4
+"""Models that have adopted a catalogue, kept at most."""
+
+
 class Contents:
     """The content of the present catalogue, worked out again only where that has changed."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._known: tuple[pl.DataFrame, Content] | None = None
-        self._adopted: WeakKeyDictionary[Model, tuple[Content, Model]] = WeakKeyDictionary()
+        self._adopted: list[tuple[Model, Content, Model]] = []
 
     def informed(self, model: Model, surface: Surface) -> Model:
         """`model`, which on titles also knows those that came since it learned, if it can.
@@ -39,12 +42,12 @@ class Contents:
         if not isinstance(surface, Titles) or not reads_content(model):
             return model
         content = self._now()
-        before, adopted = self._adopted.get(model, (None, model))
-        if before is not content:
-            adopted = model.adopt(content)
-            if adopted is not model:
-                self._adopted[model] = content, adopted
-        return adopted
+        for learned, told, adopted in self._adopted:
+            if learned is model and told is content:
+                return adopted
+        found = model.adopt(content)
+        self._adopted = [(model, content, found), *self._adopted[: KEPT - 1]]
+        return found
 
     def _now(self) -> Content:
         titles = self._lake.current("titles")

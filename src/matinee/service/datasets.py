@@ -117,7 +117,7 @@ class ResponsesOfBucket:
                 "context",
             )
         )
-        return collect(rows, "outcomes")
+        return collect(rows, "outcomes or decisions")
 
 
 def encode(met: pl.DataFrame, titles: Vocabulary, devices: Vocabulary = NONE) -> Histories:

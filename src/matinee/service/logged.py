@@ -66,7 +66,8 @@ def eligible_sets(lake: Lake, surface: str) -> dict[str, list[str]]:
     made = lake.scan("decisions").filter(pl.col("surface") == surface)
     sets = lake.scan("eligible").select("eligible", "candidates").unique("eligible")
     named = made.select(pl.col("eligible").unique())
-    return dict(collect(sets.join(named, on="eligible", how="semi"), "decisions").iter_rows())
+    found = collect(sets.join(named, on="eligible", how="semi"), "eligible or decisions")
+    return dict(found.iter_rows())
 
 
 def single_choices(

@@ -70,8 +70,7 @@ class Runtime:
         self._generation, self._stale = service.registry.generation(), False
         self.members = Members(service.lake, service.settings.surfaces.titles.min_minutes)
         self.choices = Choices(service.lake, service.surfaces)
-        self._contents = Contents(service.lake)
-        self._read = Recent[tuple[Model, Policy]](OTHERS + len(service.surfaces))
+        self._read_models_anew()
         self._serving = self._load()
         self._looked_for_bulk = time.monotonic()
         self._stop = threading.Event()
@@ -193,8 +192,15 @@ class Runtime:
             return False
         self.members.load()
         self.choices.load()
+        if forgotten != self._forgotten:
+            self._read_models_anew()
         self._marks, self._forgotten = marks, forgotten
         return True
+
+    def _read_models_anew(self) -> None:
+        """Without what they keep of members who came before."""
+        self._contents = Contents(self.service.lake)
+        self._read = Recent[tuple[Model, Policy]](OTHERS + len(self.service.surfaces))
 
     def _bulk_marks(self) -> dict[str, int]:
         tables = self.service.lake.tables

@@ -107,6 +107,15 @@ class ModelConformance(ABC):
         model = self.make().fit(_dataset(_log()))
         _finite(_scores(model, _log(), np.array([], np.int32)), _log(), 0)
 
+    def test_no_watch_moved_a_title_that_is_unknown(self) -> None:
+        model, log = self.make().fit(_dataset(_log())), _log(seed=1)
+        member = int(np.diff(log.offsets).argmax())
+        asked = Context(log.rows(member, member + 1), np.zeros(1, np.int64))
+        _, moved = model.effects(asked, np.array([-1, 2], np.int32))
+        assert not moved[:, 0].any(), (
+            f"watches moved the unknown title -1 by {moved[:, 0]}; nothing is known of it"
+        )
+
     def test_unknown_titles_in_a_history_are_as_if_absent(self) -> None:
         model = self.make().fit(_dataset(_log()))
         _close(

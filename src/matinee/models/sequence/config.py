@@ -83,7 +83,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "width": (4, 4096),
     "blocks": (1, 64),
     "heads": (1, 64),
-    "window": (4, 10_000),
+    "window": (4, 4_096),
     "dropout": (0.0, 0.9),
     "negatives": (1, 1_000_000),
     "correction": (0.0, 1.0),

@@ -122,7 +122,7 @@ def attend(q: Array, k: Array, v: Array, bias: Array, xp: Any) -> Array:
     """Softmax attention of the last tokens [B, H, Q, d] of L over all [B, H, L, d] up to each.
 
     They look a piece at a time, no further than the last of the piece: most of what is ahead of a
-    token is not worked out, and a long window takes no square of memory.
+    token is not worked out, and serving a long window takes no square of memory.
     """
     length, asked = k.shape[-2], q.shape[-2]
     count = -(-asked // PIECE)
