@@ -27,9 +27,15 @@ def recall(name: str, asked: dict[str, Any]) -> Any:
         kept = json.loads(line)
         if kept["asked"] == asked:
             if kept["with"]["code"] != code(name):
-                print(f"of other code: {asked}", flush=True)
+                warn(name)
             return kept["found"]
     return None
+
+
+@cache
+def warn(name: str) -> None:
+    """Once for a file."""
+    print(f"some of what follows is of other code than this, see {name}.jsonl", flush=True)
 
 
 def keep(name: str, asked: dict[str, Any], found: Any) -> None:
