@@ -39,6 +39,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -339,8 +340,11 @@ def report(figures: Figures, model: str, title: str) -> bool:
     return met
 
 
-def drawn(trial: Trial, model: Model) -> dict[str, dict[str, list[float]]]:
-    """`METRICS` of each way to rank, for every question."""
+def draw(
+    log: pl.DataFrame, titles: pl.DataFrame, seed: int, model: Model
+) -> dict[str, dict[str, list[float]]]:
+    """`METRICS` of each way to rank, for every question, with what this seed hides."""
+    trial = Trial.of(log, titles, seed)
     ways = {
         "random": at_random(trial),
         "genre": by_genre(trial),
@@ -382,15 +386,12 @@ def main() -> int:
         start = time.perf_counter()
         asked = {"seed": seed, "model": model.name, "settings": model.settings()}
         asked["casts"] = round(share, 2)
-        draw = kept.recall("cold_start", asked)
-        if draw is None:
-            draw = drawn(Trial.of(log, titles, seed), model)
-            kept.keep("cold_start", asked, draw)
-        draws.append(draw)
+        find = partial(draw, log, titles, seed, model)
+        draws.append(kept.once("cold_start", asked, find))
         print(f"seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
     met = True
     for title, ways in draws[0].items():
-        each = {way: np.array([draw[title][way] for draw in draws]) for way in ways}
+        each = {way: np.array([one[title][way] for one in draws]) for way in ways}
         met &= report(each, model.name, title)
     return 0 if met else 1
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2b
@@ -11,8 +12,6 @@ from typing import Any
 import matinee
 
 FOLDER = Path(__file__).parent / "results"
-
-
 DEPENDS = {
     "sequence": ("models/sequence/*.py",),
     "cold_start": ("models/sequence/*.py", "models/attribute_map.py", "features/content.py"),
@@ -20,8 +19,8 @@ DEPENDS = {
 """The source that a file's lines depend on, and are told to be of other code by."""
 
 
-def recall(name: str, asked: dict[str, Any]) -> Any:
-    """What stands in the file `name` of the question; nothing, where it was never asked."""
+def once(name: str, asked: dict[str, Any], find: Callable[[], Any]) -> Any:
+    """What stands in the file `name` of the question, found and added now where it does not."""
     path = FOLDER / f"{name}.jsonl"
     for line in path.read_text().splitlines() if path.exists() else ():
         kept = json.loads(line)
@@ -29,7 +28,9 @@ def recall(name: str, asked: dict[str, Any]) -> Any:
             if kept["with"]["code"] != code(name):
                 warn(name)
             return kept["found"]
-    return None
+    found = find()
+    _keep(name, asked, found)
+    return found
 
 
 @cache
@@ -38,7 +39,7 @@ def warn(name: str) -> None:
     print(f"some of what follows is of other code than this, see {name}.jsonl", flush=True)
 
 
-def keep(name: str, asked: dict[str, Any], found: Any) -> None:
+def _keep(name: str, asked: dict[str, Any], found: Any) -> None:
     """Add a line to the file `name`, with the day, the cores and the code it was found with."""
     cores = len(os.sched_getaffinity(0))
     what = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "cores": cores, "code": code(name)}

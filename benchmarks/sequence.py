@@ -339,11 +339,7 @@ def fit(asked: dict[str, Any]) -> Any:
 def fitted(settings: dict[str, Any], *, split: str = LEAVE_ONE_OUT, change: str = "") -> Any:
     """The same, or what it had come to."""
     asked = question(settings, split, change)
-    found = kept.recall("sequence", asked)
-    if found is None:
-        found = fit(asked)
-        kept.keep("sequence", asked, found)
-    return found
+    return kept.once("sequence", asked, partial(fit, asked))
 
 
 def child(*arguments: str, **environment: str) -> Any:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
+from matinee.decisions.recent import Recent
 from matinee.features.content import about
 from matinee.lake.lake import Lake
 from matinee.models import Content, Model
@@ -32,7 +33,7 @@ class Contents:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._known: tuple[pl.DataFrame, Content] | None = None
-        self._adopted: list[tuple[Model, Content, Model]] = []
+        self._adopted = Recent[tuple[Model, Content, Model]](KEPT)
 
     def informed(self, model: Model, surface: Surface) -> Model:
         """`model`, which on titles also knows those that came since it learned, if it can.
@@ -42,12 +43,9 @@ class Contents:
         if not isinstance(surface, Titles) or not reads_content(model):
             return model
         content = self._now()
-        for learned, told, adopted in self._adopted:
-            if learned is model and told is content:
-                return adopted
-        found = model.adopt(content)
-        self._adopted = [(model, content, found), *self._adopted[: KEPT - 1]]
-        return found
+        which = id(model), id(content)  # of what the value holds, so that neither comes again
+        *_, adopted = self._adopted.get(which, lambda: (model, content, model.adopt(content)))
+        return adopted
 
     def _now(self) -> Content:
         titles = self._lake.current("titles")

@@ -193,7 +193,7 @@ class Sequence(Model):
         """Scores of windows that begin where they do, or at `begin` [B]."""
         added = self._context(context)
         wanted = self._encoder.wanted(context.histories, context.at, added, begin)
-        scores: Floats = wanted @ self._params["titles"][:-1].T + self._params["bias"]
+        scores: Floats = wanted @ self.vectors().T + self._params["bias"]
         if candidates is None:
             return scores
         least = scores.min(axis=1, keepdims=True, initial=0.0) if candidates.min(initial=0) else 0.0
