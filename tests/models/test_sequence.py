@@ -48,6 +48,7 @@ from matinee.models.sequence.windows import (
     Events,
     batches,
     gather,
+    latest,
     learning,
     opening,
     reticent,
@@ -83,22 +84,47 @@ def asked(log: Histories) -> Context:
     return Context(log, np.full(len(log), 100 * DAY))
 
 
+def followed(context: Context) -> Histories:
+    """The histories with another event at the time of the request."""
+    more = Histories.of([[0]] * len(context), context.at[:, None].tolist())
+    more = replace(more, signals=np.zeros(len(context), np.uint8))
+    together = Histories.concatenated([context.histories, more])
+    members = np.arange(len(context))
+    order = np.argsort(np.concatenate([context.histories.members(), members]), kind="stable")
+    counts = np.diff(context.histories.offsets) + 1
+    return replace(
+        together,
+        offsets=np.concatenate([[0], np.cumsum(counts)]),
+        titles=together.titles[order],
+        times=together.times[order],
+        signals=together.signals[order],
+        countries=context.histories.countries,
+    )
+
+
 def in_jax(model: Sequence, context: Context, begin: Any = None) -> Any:
     """What training would make of the same weights and windows, which begin where they do or at
-    `begin`.
+    `begin`, where another event comes at the time of the request.
     """
     log, config = context.histories, model.config
-    events, everyone = Events.of(log, len(model.titles)), np.arange(len(log))
-    begin = opening(events.lengths, config.window) if begin is None else begin
+    later = [[*log.times_of(member), now] for member, now in enumerate(context.at.tolist())]
+    titles = [[*log.titles_of(member), 0] for member in range(len(log))]
+    events, everyone = (
+        Events.of(Histories.of(titles, later), len(model.titles)),
+        np.arange(len(log)),
+    )
+    lengths = events.lengths - 1
+    if begin is None:
+        begin = np.array([opening(length, config.window) for length in lengths.tolist()])
     chosen = (events, everyone, begin, config.window)
-    tokens = gather(*chosen, query_time=config.query_time, now=context.at / SECOND)
+    tokens = gather(*chosen, query_time=config.query_time)
     nothing = np.zeros(tokens.titles.shape, np.int32)
     countries = model._countries.encode(country or "" for country in log.countries)
     weights = nothing.astype(np.float32)
     batch = Batch(tokens, nothing, weights, nothing - 1, countries, nothing[:, :0])
     params = jax.tree.map(jnp.asarray, model._params)
     wanted = hidden(folded(params), batch, config.heads, [untouched] * (1 + 3 * config.blocks))
-    last = wanted[everyone, events.lengths - begin - 1]
+    last = wanted[everyone, lengths - begin - 1]
     return np.asarray(last @ params["titles"][:-1].T + params["bias"])
 
 
@@ -114,6 +140,29 @@ def test_numpy_serves_what_jax_learned(fitted: Sequence) -> None:
     context = asked(random_log(seed=1))
     served, learned = fitted.believe(context).mean, in_jax(fitted, context)
     agree(served, learned)
+
+
+@given(st.data())
+def test_a_window_is_served_as_it_is_learned_from(data: st.DataObject) -> None:
+    """The tokens of a request are those of training where the next event is at its time."""
+    event = st.tuples(st.integers(0, 4), st.integers(0, 10**9), st.integers(0, 255))
+    known = sorted(data.draw(st.lists(event, max_size=12)), key=lambda one: one[1])
+    titles, times, bits = ([one[part] for one in known] for part in range(3))
+    log = replace(Histories.of([[1], titles], [[5], times]), signals=np.array([3, *bits], np.uint8))
+    context = Context(log, np.array([9, 10**9 + 7]))
+    begin, known_time = data.draw(st.integers(0, len(known))), data.draw(st.booleans())
+    length = len(known) + 1 - begin
+    learned = gather(
+        Events.of(followed(context), 5),
+        np.array([1]),
+        np.array([begin]),
+        length,
+        query_time=known_time,
+    )
+    served = latest(log, 1, begin, size=5, query_time=known_time, now=int(context.at[1]))
+    assert served.titles.tolist() == learned.titles.tolist()
+    assert served.signals.tolist() == learned.signals.tolist()
+    assert np.allclose(served.gaps, learned.gaps, rtol=0, atol=1e-5)
 
 
 def test_numpy_serves_what_jax_learned_at_full_size() -> None:
@@ -690,11 +739,12 @@ def test_effects_are_those_of_truly_removing_an_event(fitted: Sequence) -> None:
         wanted = np.array([4, 9], np.int32)
         events, moved = fitted.effects(context, wanted, latest=20)
         assert events.tolist() == list(range(max(0, length - 20), length))
-        begin = opening(np.array([length + 1]), SMALL["window"])
+        begin = opening(length + 1, SMALL["window"])
         for event, effect in zip(events, moved, strict=True):
             less = context.without(np.array([event]))
-            held = begin - 1 if event + 1 < begin[0] else begin
-            expected = (in_jax(fitted, context, begin) - in_jax(fitted, less, held))[0, wanted]
+            held = begin - 1 if event + 1 < begin else begin
+            whole, without = in_jax(fitted, context, begin), in_jax(fitted, less, held)
+            expected = (whole - without)[0, wanted]
             assert np.abs(effect - expected).max() < 1e-4
 
 

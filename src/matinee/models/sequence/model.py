@@ -188,7 +188,7 @@ class Sequence(Model):
         self,
         context: Context,
         candidates: Indices | None,
-        begin: NDArray[np.int64] | None = None,
+        begin: list[int] | None = None,
     ) -> Floats:
         """Scores of windows that begin where they do, or at `begin` [B]."""
         added = self._context(context)
@@ -204,8 +204,8 @@ class Sequence(Model):
         into it, stay out.
         """
         places = np.cumsum(context.histories.titles >= 0)  # of events among the tokens
-        begin = opening(places[-1:] + 1, self.config.window)
-        held = begin - (places[events] < begin)
+        begin = opening(int(places[-1]) + 1, self.config.window)
+        held = (begin - (places[events] < begin)).tolist()
         return self._scores(context.without(events), candidates, held)
 
     def _context(self, context: Context) -> NDArray[np.float32]:

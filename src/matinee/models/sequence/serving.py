@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.models.data import SECOND, Histories
+from matinee.models.data import Histories
 from matinee.models.sequence.encoder import (
     PIECE,
     SERVING,
@@ -30,7 +30,7 @@ from matinee.models.sequence.encoder import (
     respond,
     rms,
 )
-from matinee.models.sequence.windows import Events, gather, opening
+from matinee.models.sequence.windows import latest, opening
 
 Past = tuple[tuple[Floats, Floats], ...]
 """Keys and values [B, L, D] of each block."""
@@ -84,28 +84,36 @@ class Encoder:
         histories: Histories,
         at: NDArray[np.int64],
         context: Floats,
-        begin: NDArray[np.int64] | None = None,
+        begin: list[int] | None = None,
     ) -> Floats:
         """What each member wants next [B, D]: `at` in microseconds [B], `context` [B, D].
 
         Windows begin at these tokens [B], or where `opening` has them begin.
         """
-        events = Events.of(histories, self.size)
+        known = histories.where(histories.titles >= 0)
+        lengths = (np.diff(known.offsets) + 1).tolist()  # the start is a token too
         if begin is None:
-            begin = opening(events.lengths, self.window)
-        spans = events.lengths - begin
-        x = np.zeros((len(events), self.params["titles"].shape[1]), np.float32)
-        for span in set(spans.tolist()):
-            alike = np.flatnonzero(spans == span)
-            step = max(1, AT_ONCE // (self.heads * span * min(span, PIECE)))
-            for start in range(0, len(alike), step):
-                members = alike[start : start + step]
-                chosen = (members, begin[members], span)
-                now = at[members] / SECOND
-                tokens = gather(events, *chosen, query_time=self.query_time, now=now)
-                x[members] = self._one(tokens) if len(events) == 1 else self._many(tokens)
+            begin = [opening(length, self.window) for length in lengths]
+        tokens = [
+            latest(known, *one, size=self.size, query_time=self.query_time, now=now)
+            for *one, now in zip(range(len(lengths)), begin, at.tolist(), strict=True)
+        ]
+        x = self._one(tokens[0]) if len(tokens) == 1 else self._all(tokens)
         wanted: Floats = finish(self.params, x, context, np)
         return wanted
+
+    def _all(self, windows: list[Tokens]) -> Floats:
+        """What the last token of each window has become [B, D]; those of one length together."""
+        lengths = np.array([one.titles.shape[1] for one in windows], np.int64)
+        x = np.zeros((len(windows), self.params["titles"].shape[1]), np.float32)
+        for length in set(lengths.tolist()):
+            alike = np.flatnonzero(lengths == length)
+            step = max(1, AT_ONCE // (self.heads * length * min(length, PIECE)))
+            for start in range(0, len(alike), step):
+                members = alike[start : start + step]
+                parts = zip(*(windows[member] for member in members.tolist()), strict=True)
+                x[members] = self._many(Tokens(*map(np.concatenate, parts)))
+        return x
 
     def _many(self, tokens: Tokens) -> Floats:
         """What the last tokens of windows [B, L] have become [B, D]; what all windows share at

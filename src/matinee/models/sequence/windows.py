@@ -85,17 +85,40 @@ def _spread(
     return spread
 
 
-def opening(lengths: NDArray[np.int64], window: int) -> NDArray[np.int64]:
+def opening(length: int, window: int) -> int:
     """Where the window on a history of so many tokens begins.
 
     It moves on by a fifth of the window at a time, so that what was worked out for a member can be
     kept while their history grows, and holds at least four fifths of the window.
 
-    >>> opening(np.array([3, 200, 201, 240, 241]), 200).tolist()
+    >>> [opening(length, 200) for length in (3, 200, 201, 240, 241)]
     [0, 0, 40, 40, 80]
     """
     step = max(1, window // 5)
-    return np.where(lengths > window, -(-(lengths - window) // step) * step, 0)
+    return max(0, -((window - length) // step) * step)
+
+
+def latest(
+    known: Histories, member: int, begin: int, *, size: int, query_time: bool, now: int
+) -> Tokens:
+    """The window [1, L] of a member from `begin` to the end, as `gather` has it where the next
+    event is at `now`, in microseconds.
+
+    `known` holds titles of a vocabulary of `size` alone. Written for one member at a time.
+    """
+    first, stop = known.offsets[member : member + 2].tolist()
+    started, since = not begin, first + max(begin - 1, 0)
+    events, shape = slice(since, stop), (1, stop - since + started)
+    titles, gaps = np.full(shape, size, np.int32), np.zeros(shape, np.float32)
+    signals = np.zeros(shape, np.uint8)
+    if stop > since:
+        titles[0, started:] = known.titles[events]
+        times = known.times[events]
+        before, after = ([], [now]) if query_time else ([known.times[max(since - 1, first)]], [])
+        gaps[0, started:] = knots(np.diff(np.concatenate([before, times, after])) / SECOND)
+        if len(known.signals):
+            signals[0, started:] = known.signals[events]
+    return Tokens(titles, gaps, signals)
 
 
 class Batch(NamedTuple):
@@ -121,23 +144,19 @@ def gather(
     length: int,
     *,
     query_time: bool,
-    now: NDArray[np.float64] | None = None,
 ) -> Tokens:
     """Windows [B, length] of these members from `begin` on; padding repeats the last token.
 
-    The gap of a token is the time since the one before, or with `query_time` until the one after:
-    of the last token of a history until `now` (seconds), 0 if that is not given. A start has none.
+    The gap of a token is the time since the one before, or with `query_time` until the one after;
+    the first, or the last, of a history has none, and a start has none.
     """
     here, stop = _places(events, members, begin, length)
-    after, times = np.minimum(here + 1, stop), events.times
+    times = events.times
     if not query_time:
         first = events.offsets[members][:, None]
         gaps = times[here] - times[np.maximum(here - 1, first)]
     else:
-        gaps = times[after] - times[here]
-        if now is not None:
-            last = (after == here) & (here > events.offsets[members][:, None])
-            gaps = np.where(last, now[:, None] - times[here], gaps)
+        gaps = times[np.minimum(here + 1, stop)] - times[here]
     return Tokens(events.titles[here], knots(gaps), events.signals[here])
 
 
