@@ -167,14 +167,13 @@ def two_vectors() -> None:
 
 
 def respond(
-    block: Any, x: Any, h: Any, past: Any, bias: Any, *, xp: Any, drops: Any, gate: bool, glu: bool
+    block: Any, x: Any, h: Any, seen: Any, *, xp: Any, drops: Any, gate: bool, glu: bool
 ) -> Any:
     """`encoder.respond` with its gate left out, or ReLU of all of `up` in place of SwiGLU."""
-    heads, (after, inner, last) = bias.shape[0], drops
+    after, inner, last = drops
     q, opening = encoder.halves(h @ block["qg"])
-    q, keys, values = (encoder.split_heads(one, heads) for one in (q, *past))
-    seen = encoder.merge_heads(encoder.attend(q, keys, values, bias, xp))
-    x = x + after((seen * encoder.silu(opening, xp) if gate else seen) @ block["mix"])
+    found = seen(q)
+    x = x + after((found * encoder.silu(opening, xp) if gate else found) @ block["mix"])
     risen = encoder.rms(x, xp) @ block["up"]
     up, opened = encoder.halves(risen)
     active = encoder.silu(up, xp) * opened if glu else xp.maximum(risen, 0)
@@ -209,7 +208,10 @@ def pointwise() -> None:
         scores = (q * q.shape[-1] ** -0.5) @ xp.swapaxes(k, -1, -2) + bias
         return encoder.rms(encoder.silu(scores, xp) @ v, xp)
 
-    encoder.attend = attend
+    def look_once(block: Any, h: Any, bias: Any, q: Any) -> Any:
+        return encoder.look_back(q, encoder.remember(block, h), bias, np)
+
+    encoder.attend, serving.look_once = attend, look_once
 
 
 def no_distance() -> None:

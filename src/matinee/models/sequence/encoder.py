@@ -27,6 +27,7 @@ Array = Any
 Params = dict[str, Any]
 """Weights by name; under "blocks" a list of them."""
 Drop = Callable[[Array], Array]
+Seen = Callable[[Array], Array]
 Floats = NDArray[np.float32]
 
 KNOTS = 16
@@ -87,35 +88,29 @@ def folded(params: Params) -> Params:
     return {**params, "blocks": blocks}
 
 
-def remember(block: Params, h: Array) -> tuple[Array, Array]:
-    """Keys and values [B, L, D] of normed tokens."""
-    return halves(h @ block["kv"])
+def remember(block: Params, h: Array) -> Array:
+    """Keys and values [B, L, 2 D] of normed tokens."""
+    return h @ block["kv"]
 
 
 def respond(
-    block: Params,
-    x: Array,
-    h: Array,
-    past: tuple[Array, Array],
-    bias: Array,
-    *,
-    xp: Any,
-    drops: tuple[Drop, Drop, Drop],
+    block: Params, x: Array, h: Array, seen: Seen, *, xp: Any, drops: tuple[Drop, Drop, Drop]
 ) -> Array:
-    """Tokens [B, Q, D] after they have looked at keys and values [B, L, D]; bias [H, Q, L].
-
-    `h` are the same tokens, normed.
+    """Tokens [B, Q, D] after they have looked back; `h` are the same tokens, normed, and `seen`
+    makes of their queries [B, Q, D] what they saw.
     """
-    heads = bias.shape[0]
     q, gate = halves(h @ block["qg"])
-    keys, values = past
-    seen = attend(
-        split_heads(q, heads), split_heads(keys, heads), split_heads(values, heads), bias, xp
-    )
     after, inner, last = drops
-    x = x + after((merge_heads(seen) * silu(gate, xp)) @ block["mix"])
+    x = x + after((seen(q) * silu(gate, xp)) @ block["mix"])
     up, opened = halves(rms(x, xp) @ block["up"])
     return x + last(inner(silu(up, xp) * opened) @ block["down"])
+
+
+def look_back(q: Array, past: Array, bias: Array, xp: Any) -> Array:
+    """What queries [B, Q, D] see of keys and values [B, L, 2 D]; bias [H, Q, L]."""
+    heads = bias.shape[0]
+    keys, values = (split_heads(one, heads) for one in halves(past))
+    return merge_heads(attend(split_heads(q, heads), keys, values, bias, xp))
 
 
 def attend(q: Array, k: Array, v: Array, bias: Array, xp: Any) -> Array:

@@ -1,6 +1,6 @@
 """Serving: the encoder in NumPy, with what was worked out for a member kept while they watch on.
 
-What a block keeps of past events, their keys and values, does not depend on later ones. So of a
+What a block keeps of past events does not depend on later ones. So of a
 member who comes back only the tokens after the last that stayed the same are worked out: one where
 nothing was watched since, and one or two more for every event that came. A window that moved on, or
 changed at its very beginning, is worked out anew. Members asked for in batches are not kept.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,17 +26,22 @@ from matinee.models.sequence.encoder import (
     embed,
     finish,
     folded,
+    halves,
+    look,
+    look_back,
+    merge_heads,
     remember,
     respond,
     rms,
+    split_heads,
 )
 from matinee.models.sequence.windows import latest, opening
 
-Past = tuple[tuple[Floats, Floats], ...]
-"""Keys and values [B, L, D] of each block."""
+Past = tuple[Floats, ...]
+"""Keys and values [B, L, 2 D] of each block but the last, and of that its tokens [B, L, D]."""
 
 KEPT = 1 << 28
-"""Bytes of members' pasts that are kept, about: 200 KB each for a window of 200 and two blocks of
+"""Bytes of members' pasts that are kept, about: 150 KB each for a window of 200 and two blocks of
 width 64."""
 AT_ONCE = 1 << 24
 """Attention scores that are worked out at a time, where a single member has no more."""
@@ -68,14 +73,11 @@ class Encoder:
         self.params, self.window, self.heads = folded(params), window, heads
         self.query_time = query_time
         width = params["titles"].shape[1]
-        self._most = max(1, KEPT // (len(params["blocks"]) * window * width * 8))
+        widths = [2 * width] * (len(params["blocks"]) - 1) + [width]
+        self._most = max(1, KEPT // (4 * window * sum(widths)))
         self.size = len(params["titles"]) - 1
         self._biases = [_by_distance(block["distance"]) for block in params["blocks"]]
-        self._empty: Past = tuple(
-            (nothing, nothing)
-            for nothing in [np.zeros((1, 0, params["titles"].shape[1]), np.float32)]
-            for _ in params["blocks"]
-        )
+        self._empty: Past = tuple(np.zeros((1, 0, wide), np.float32) for wide in widths)
         self._pasts: OrderedDict[bytes, Kept] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -138,23 +140,24 @@ class Encoder:
         return x
 
     def _advance(self, past: Past, tokens: Tokens) -> tuple[Past, Floats]:
-        """Keys and values of the new tokens [B, Q, D], and the last one's way through [B, D].
+        """What is kept of the new tokens, and the last one's way through [B, D].
 
         The past of one member serves all B.
         """
-        x = embed(self.params, tokens, np)
-        added = []
-        for number, (block, old) in enumerate(zip(self.params["blocks"], past, strict=True)):
+        x, added = embed(self.params, tokens, np), []
+        asked, length = x.shape[1], past[0].shape[1] + x.shape[1]
+        *blocks, last = self.params["blocks"]
+        for block, old, biases in zip(blocks, past[:-1], self._biases[:-1], strict=True):
             h = rms(x, np)
-            new = remember(block, h)
-            added.append(new)
-            every = _extended(old, new)
-            if number == len(past) - 1:
-                x, h = x[:, -1:], h[:, -1:]
-            length = every[0].shape[1]
-            bias = self._biases[number][:, length - x.shape[1] : length, :length]
-            x = respond(block, x, h, every, bias, xp=np, drops=SERVING)
-        return tuple(added), x[:, 0]
+            added.append(remember(block, h))
+            bias = biases[:, length - asked : length, :length]
+            seen = partial(look_back, past=_extended(old, added[-1]), bias=bias, xp=np)
+            x = respond(block, x, h, seen, xp=np, drops=SERVING)
+        h = rms(x, np)
+        bias = self._biases[-1][:, length - 1 : length, :length]
+        seen = partial(look_once, last, _extended(past[-1], h), bias)
+        x = respond(last, x[:, -1:], h[:, -1:], seen, xp=np, drops=SERVING)
+        return (*added, h), x[:, 0]
 
     def _recall(self, key: bytes) -> Kept | None:
         with self._lock:
@@ -169,6 +172,19 @@ class Encoder:
             self._pasts.move_to_end(key)
             if len(self._pasts) > self._most:
                 self._pasts.popitem(last=False)
+
+
+def look_once(block: Params, h: Floats, bias: Floats, q: Floats) -> Floats:
+    """`look_back` of one query [B, 1, D] for each member, at tokens [B, L, D] rather than at their
+    keys and values, which are never made: the matrices move to the query's side.
+    """
+    heads = len(bias)
+    keys, values = (split_heads(one, heads) for one in halves(block["kv"]))
+    asked = (split_heads(q, heads) @ keys.swapaxes(-1, -2)).swapaxes(1, 2)  # [B, 1, H, D]
+    asked = asked * np.float32(heads**0.5)  # `look` makes it sqrt(D) less, not sqrt(D / H)
+    seen = look(asked, h[:, None], h[:, None], bias.swapaxes(0, 1), np)
+    found: Floats = merge_heads(seen.swapaxes(1, 2) @ values)
+    return found
 
 
 def _by_distance(table: Floats) -> Floats:
@@ -194,19 +210,14 @@ def _signature(tokens: Tokens) -> bytes:
 
 def _first(past: Past, length: int) -> Past:
     """Of the first `length` tokens."""
-    return tuple((keys[:, :length], values[:, :length]) for keys, values in past)
+    return tuple(part[:, :length] for part in past)
 
 
-def _extended(old: Sequence[Floats], new: Sequence[Floats]) -> tuple[Floats, Floats]:
-    """Keys and values with the new ones behind the old."""
-    if not old[0].shape[1]:
-        return new[0], new[1]
-    rows = len(new[0])
-    keys, values = (
-        np.concatenate([np.broadcast_to(one, (rows, *one.shape[1:])), other], axis=1)
-        for one, other in zip(old, new, strict=True)
-    )
-    return keys, values
+def _extended(old: Floats, new: Floats) -> Floats:
+    """What is kept of a block with the new tokens behind the old."""
+    if not old.shape[1]:
+        return new
+    return np.concatenate([np.broadcast_to(old, (len(new), *old.shape[1:])), new], axis=1)
 
 
 def _joined(past: Past, added: Past) -> Past:

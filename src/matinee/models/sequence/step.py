@@ -30,6 +30,7 @@ from matinee.models.sequence.encoder import (
     embed,
     finish,
     folded,
+    look_back,
     remember,
     respond,
     rms,
@@ -194,7 +195,8 @@ def hidden(params: Params, batch: Batch, heads: int, drops: list[Drop]) -> Array
         h = rms(x, jnp)
         bias = distance_bias(block["distance"], length, jnp)
         chosen = (drops[3 * number + 1], drops[3 * number + 2], drops[3 * number + 3])
-        x = respond(block, x, h, remember(block, h), bias, xp=jnp, drops=chosen)
+        seen = partial(look_back, past=remember(block, h), bias=bias, xp=jnp)
+        x = respond(block, x, h, seen, xp=jnp, drops=chosen)
     context = params["countries"][batch.countries][:, None] + params["devices"][batch.devices]
     return finish(params, x, context, jnp)
 
