@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from matinee import policies
-from matinee.policies import EpsilonGreedy, PlackettLuce, Policy, Preference, top
+from matinee.policies import EpsilonGreedy, InverseGap, PlackettLuce, Policy, Preference, top
 from matinee.policies.base import take_turns
 from matinee.testing import PolicyConformance
 
@@ -48,6 +48,21 @@ class TestGreedy(PolicyConformance):
         slate = self.make().draw(preference, 3, np.random.default_rng(1))
         assert slate.actions.tolist() == [1, 3, 0]
         assert slate.propensities.tolist() == [1.0, 1.0, 1.0]
+
+
+class TestInverseGap(PolicyConformance):
+    def make(self) -> Policy:
+        return InverseGap(gamma=3.0)
+
+
+class TestInverseGapWithAUniformShare(PolicyConformance):
+    def make(self) -> Policy:
+        return InverseGap(gamma=20.0, epsilon=0.2, segment=3)
+
+
+class TestInverseGapOfAnySize(PolicyConformance):
+    def make(self) -> Policy:
+        return InverseGap(gamma=0.0)
 
 
 def by_hand(logits: np.ndarray, places: list[int], epsilon: float) -> list[float]:
@@ -105,7 +120,7 @@ def test_top_is_a_stable_sort_cut_short(scores, size):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_scores_that_are_not_finite_are_refused(bad):
-    for policy in (PlackettLuce(), EpsilonGreedy()):
+    for policy in (PlackettLuce(), EpsilonGreedy(), InverseGap()):
         with pytest.raises(ValueError, match="finite"):
             policy.prefer(np.array([1.0, bad]))
 
@@ -139,6 +154,51 @@ def test_epsilon_greedy_by_hand():
     preference = policy.prefer(np.array([5.0, 9.0, 7.0]))
     found = policy.propensities(preference, np.array([2, 1, 0], np.int32))
     np.testing.assert_allclose(found, [0.1, 0.7 + 0.15, 1.0])
+
+
+@pytest.mark.parametrize("wrong", [{"gamma": -1.0}, {"gamma": np.inf}, {"gamma": np.nan}])
+def test_a_gamma_out_of_range_is_refused(wrong):
+    with pytest.raises(ValueError, match="gamma"):
+        InverseGap(**wrong)
+
+
+def test_inverse_gap_by_hand():
+    """1 / (3 + 10 * 0.2) and 1 / (3 + 10 * 0.3) at first, then of the two that are left."""
+    policy = InverseGap(gamma=10.0)
+    preference = policy.prefer(np.array([0.5, 0.7, 0.4]))
+    np.testing.assert_allclose(
+        policy.probabilities(preference, 3), [1 / 5, 1 - 1 / 5 - 1 / 6, 1 / 6], rtol=1e-6
+    )
+    found = policy.propensities(preference, np.array([2, 0, 1], np.int32))
+    np.testing.assert_allclose(found, [1 / 6, 1 / (2 + 10 * 0.2), 1.0], rtol=1e-6)
+
+
+@given(st.lists(finite, min_size=1, max_size=20), st.floats(1e-3, 1e6))
+def test_what_inverse_gaps_cost_is_bounded(scores, gamma):
+    """The expected gap is below A / gamma, the best keeps 1 / A, and no worse item is likelier."""
+    policy, scores = InverseGap(gamma=gamma), np.array(scores, np.float32)
+    chances = policy.probabilities(policy.prefer(scores), len(scores))
+    gaps = scores.max().astype(float) - scores
+    assert chances @ gaps <= (1 + 1e-9) * len(scores) / gamma
+    assert chances.max() >= (1 - 1e-9) / len(scores)
+    assert (np.diff(chances[np.argsort(-scores, kind="stable")][1:]) <= 0).all()
+
+
+def test_inverse_gaps_find_the_best_arm_and_keep_looking():
+    """Three arms of known means, a mean of what was seen for a model: most pulls are of the best,
+    and each arm is pulled about as often as its chances said.
+    """
+    means, rng = np.array([0.3, 0.5, 0.8]), np.random.default_rng(0)
+    pulls, sums, expected = np.ones(3), np.full(3, 0.5), np.zeros(3)
+    policy = InverseGap(gamma=50.0)
+    for _ in range(4_000):
+        preference = policy.prefer(sums / pulls)
+        expected += policy.probabilities(preference, 3)
+        (arm,) = policy.draw(preference, 1, rng).actions
+        pulls[arm] += 1
+        sums[arm] += rng.random() < means[arm]
+    assert pulls[2] / 4_000 > 0.85
+    assert (np.abs(pulls - 1 - expected) < 5 * np.sqrt(expected)).all()
 
 
 @settings(max_examples=50, deadline=None)

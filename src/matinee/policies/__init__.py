@@ -2,10 +2,11 @@
 
 from matinee.policies.base import Policy, Preference, PropensityKind, Slate, top
 from matinee.policies.epsilon_greedy import EpsilonGreedy
+from matinee.policies.inverse_gap import InverseGap
 from matinee.policies.plackett_luce import PlackettLuce
 
 POLICIES: dict[str, type[Policy]] = {
-    policy.name: policy for policy in (EpsilonGreedy, PlackettLuce)
+    policy.name: policy for policy in (EpsilonGreedy, InverseGap, PlackettLuce)
 }
 """Every policy by its name. A policy of your own is known by ``POLICIES[Mine.name] = Mine``."""
 
@@ -26,6 +27,7 @@ def policy_class(name: str) -> type[Policy]:
 __all__ = [
     "POLICIES",
     "EpsilonGreedy",
+    "InverseGap",
     "PlackettLuce",
     "Policy",
     "Preference",
