@@ -10,6 +10,7 @@ from matinee.models import (
     Dataset,
     Diverse,
     Histories,
+    Linear,
     Model,
     Popularity,
     Response,
@@ -72,6 +73,20 @@ class TestResponseOfAll(ModelConformance):
 
     def make(self) -> Model:
         return Response(by=["country", "device", "plan"])
+
+
+class TestLinear(ModelConformance):
+    personal = False
+
+    def make(self) -> Model:
+        return Linear(strength=5.0)
+
+
+class TestLinearThatForgets(ModelConformance):
+    personal = False
+
+    def make(self) -> Model:
+        return Linear(by=["country", "device", "plan"], strength=0.5, ridge=3.0, half_life=7.0)
 
 
 class TestDiverse(ModelConformance):

@@ -19,13 +19,15 @@ from matinee.models.data import (
 )
 from matinee.models.diverse import Diverse
 from matinee.models.ease import EASE
+from matinee.models.linear import Linear
 from matinee.models.popularity import Popularity
 from matinee.models.response import Response
 from matinee.models.run import Progress, Run
 from matinee.models.sequence import Sequence
 
 MODELS: dict[str, type[Model]] = {
-    model.name: model for model in (Popularity, EASE, CoVisitation, Response, Sequence, Diverse)
+    model.name: model
+    for model in (Popularity, EASE, CoVisitation, Response, Linear, Sequence, Diverse)
 }
 """Every model by its name. A model of your own is known by ``MODELS[Mine.name] = Mine``."""
 
@@ -63,6 +65,7 @@ __all__ = [
     "HistoryShard",
     "Holdout",
     "InMemory",
+    "Linear",
     "Model",
     "Popularity",
     "Progress",

@@ -1,0 +1,243 @@
+"""Linear: the reward of each action by what is known of the member and what the action is about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from copy import copy
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+
+from matinee.models.base import Floats, Model, checked
+from matinee.models.data import Content, Context, Dataset, Indices, Vocabulary
+from matinee.models.linear.sums import Plan, Sums, check_few, deviation, moved, sums_of, weights_of
+from matinee.models.linear.told import about_of, common, told_of
+from matinee.models.run import Run
+
+Doubles = NDArray[np.float64]
+
+
+class Linear(Model):
+    r"""A regression for each action, drawn towards what actions that are about the same share.
+
+    A member is a row x [P]: 1, and what `by` names, the country, the device, or what the app says
+    under a feature's name. A text or a truth value is one class among others, a number counts as it
+    is (within -10 and 10, so send it on a scale of about 1), and a mapping or a list of numbers is
+    as many features. An action a is a row z_a [F]: 1, and its weights in the content, of the
+    `facets` features that most actions have. Its reward is normal with variance sigma^2 about
+
+    .. math:: x^\top \theta_a, \qquad \theta_a \sim N(M z_a,\ \tfrac{\sigma^2}{\kappa} I), \qquad
+              M_{pf} \sim N(0, \tfrac{\sigma^2}{\lambda})
+
+    so `strength` = kappa > 0 choices of an action weigh as much as what its content says of it, and
+    an action that was never chosen is known by its content alone; `ridge` = lambda > 0 holds back
+    what is shared. With S_a and R_a the sums of x x^T and of x r over the choices of a, and
+    K_a = (S_a + kappa I)^{-1}, the posterior is in closed form:
+
+    .. math:: \Lambda = \lambda I + \kappa \sum_a S_a K_a \otimes z_a z_a^\top, \qquad
+              \hat M = \Lambda^{-1} \kappa \sum_a K_a R_a \otimes z_a, \qquad
+              \hat\theta_a = K_a (R_a + \kappa \hat M z_a)
+
+    The sums are all that is kept of the log: they add up over shards and over time, so what
+    `update` comes to is what a fit on everything would be. With `half_life` in days a choice counts
+    half as much when it is that much older; 0 forgets nothing. Choices need no weights by their
+    propensities, as far as rewards are linear in what the logging policy looked at too: name that
+    in `by`. An unknown action (-1) gets what is expected of one without content. Histories play no
+    part.
+
+    >>> from matinee.models.data import Histories, InMemory, Responses
+    >>> seen = Context(Histories.of([[]] * 4, countries=["NL", "NL", "US", "US"]), np.zeros(4))
+    >>> rows = Responses(np.array([0, 1, 0, 1]), np.array([1.0, 0, 0, 1]), np.full(4, 0.5), seen)
+    >>> data = Dataset(Vocabulary(["a", "b"]), [], 0, responses=[InMemory(rows)])
+    >>> model = Linear(strength=0.1, ridge=0.1).fit(data)
+    >>> asked = Context(Histories.of([[], []], countries=["NL", "US"]), np.zeros(2))
+    >>> model.believe(asked).mean.argmax(axis=1)
+    array([0, 1])
+    """
+
+    name: ClassVar[str] = "linear"
+    learns_from: ClassVar[Literal["histories", "responses"]] = "responses"
+    references: ClassVar[tuple[str, ...]] = (
+        "D. V. Lindley, A. F. M. Smith: Bayes estimates for the linear model. JRSS B 34, 1972, "
+        "1-41 (the hierarchy).",
+        "L. Li, W. Chu, J. Langford, R. E. Schapire: A contextual-bandit approach to personalized "
+        "news article recommendation. WWW 2010, 661-670 (the hybrid model). "
+        "doi:10.1145/1772690.1772758",
+        "S. Agrawal, N. Goyal: Thompson sampling for contextual bandits with linear payoffs. "
+        "ICML 2013. arXiv:1209.3352 (the draws).",
+    )
+
+    def __init__(
+        self,
+        by: Sequence[str] = ("country",),
+        strength: float = 50.0,
+        ridge: float = 1.0,
+        half_life: float = 0.0,
+        facets: int = 32,
+    ) -> None:
+        if isinstance(by, str):
+            raise ValueError(f"by is {by!r}; give a list of names, such as [{by!r}]")
+        for name, value in (("strength", strength), ("ridge", ridge)):
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name} is {value}; give a number above 0")
+        if not 0 <= half_life < float("inf"):
+            raise ValueError(f"half_life is {half_life}; give days, or 0 to forget nothing")
+        if facets < 0:
+            raise ValueError(f"facets is {facets}; give a number of features, or 0 for none")
+        self.by, self.facets = tuple(by), facets
+        self.strength, self.ridge, self.half_life = strength, ridge, half_life
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "by": list(self.by),
+            "strength": self.strength,
+            "ridge": self.ridge,
+            "half_life": self.half_life,
+            "facets": self.facets,
+        }
+
+    def update(self, dataset: Dataset) -> Self:
+        """A model that has also learned from `dataset`: later choices, none of those before.
+
+        It is what a fit on all of them as of `dataset.as_of` would be, where the content has the
+        same features; it reads those that the first fit chose. Of an action that was known before
+        what the new content says counts, unless it says nothing.
+
+        Raises `ValueError` where the data is of an earlier time than the model.
+        """
+        self._require_fitted()
+        if dataset.as_of < self._as_of:
+            raise ValueError("this data is of an earlier time than what was learned; fit anew")
+        model = copy(self)
+        model.titles = Vocabulary(dict.fromkeys((*self.titles.ids, *dataset.titles.ids)))
+        model._as_of = dataset.as_of
+        aged = self._sums.moved(self.titles, model.titles)
+        aged = aged.times(weights_of(self.half_life, dataset.as_of, self._as_of))
+        fresh = self._learn(dataset).moved(dataset.titles, model.titles)
+        said = about_of(dataset.content, dataset.titles, self._facets)
+        about = moved(self._about, self.titles, model.titles)
+        some = np.flatnonzero(said.any(axis=1))
+        about[model.titles.encode(dataset.titles.ids[place] for place in some)] = said[some]
+        model._keep(aged + fresh, about)
+        return model
+
+    def adopt(self, content: Content) -> Self:
+        """The same model with the actions of `content` that it has not met, known by that alone."""
+        self._require_fitted()
+        known = set(self.titles.ids)
+        fresh = Vocabulary(one for one in content.titles.ids if one not in known)
+        if not len(fresh):
+            return self
+        model = copy(self)
+        model.titles = Vocabulary((*self.titles.ids, *fresh.ids))
+        about = np.concatenate([self._about, about_of(content, fresh, self._facets)])
+        model._keep(self._sums.moved(self.titles, model.titles), about)
+        return model
+
+    def sample(
+        self,
+        context: Context,
+        candidates: Indices | None = None,
+        *,
+        draws: int,
+        rng: np.random.Generator,
+    ) -> Doubles:
+        """Expected rewards [draws, B, A] under draws of all coefficients from the posterior."""
+        self._require_fitted()
+        chosen = np.arange(len(self.titles)) if candidates is None else candidates
+        lower = np.linalg.cholesky(self._precision)
+        noise = rng.normal(size=(len(lower), draws))
+        shared = solve_triangular(lower.T, noise, lower=False).T.reshape(draws, *self._shared.shape)
+        shared = self._shared + self._noise * shared
+        inverse, known = self._inverse[chosen], self._moments[chosen]
+        drawn = known + self.strength * np.einsum("mpf,af->map", shared, self._rows_of[chosen])
+        own = np.einsum("apq,maq->map", inverse, drawn)
+        own += np.einsum(
+            "apq,maq->map", np.linalg.cholesky(inverse), self._noise * rng.normal(size=own.shape)
+        )
+        rewards: Doubles = np.einsum("bp,map->mba", self._members(context), own)
+        return rewards
+
+    def _fit(self, dataset: Dataset, run: Run) -> None:
+        self._as_of = dataset.as_of
+        self._facets = common(dataset.content, dataset.titles, self.facets)
+        about = about_of(dataset.content, dataset.titles, self._facets)
+        self._keep(self._learn(dataset), about)
+
+    def _learn(self, dataset: Dataset) -> Sums:
+        size = len(dataset.titles)
+        plan = Plan(size, self.by, self.half_life, dataset.as_of)
+        return dataset.reduce_responses(sums_of, Sums.__add__, plan) or Sums.none(size)
+
+    def _keep(self, sums: Sums, about: Doubles) -> None:
+        """Work out the posterior; every last row is of an action that was never chosen."""
+        size, facets = len(sums.names), 1 + about.shape[1]
+        check_few(sums.names, len(sums.gram), facets)
+        self._sums, self._about = sums, about
+        self._places = {name: place for place, name in enumerate(sums.names)}
+        gram = np.concatenate([sums.gram, np.zeros((1, size, size))])
+        self._moments = np.concatenate([sums.moments, np.zeros((1, size))])
+        self._inverse = np.linalg.inv(gram + self.strength * np.eye(size))
+        self._rows_of = np.zeros((len(gram), facets))
+        self._rows_of[:, 0], self._rows_of[:-1, 1:] = 1, about
+        squares = self._rows_of[:, :, None] * self._rows_of[:, None, :]
+        weights = self.strength * gram @ self._inverse
+        both = weights.reshape(len(gram), -1).T @ squares.reshape(len(gram), -1)
+        both = both.reshape(size, size, facets, facets).swapaxes(1, 2).reshape(size * facets, -1)
+        self._precision = (both + both.T) / 2 + self.ridge * np.eye(len(both))
+        seen = self.strength * np.einsum("apq,aq->ap", self._inverse, self._moments)
+        right = (seen.T @ self._rows_of).ravel()
+        self._shared = np.linalg.solve(self._precision, right).reshape(size, facets)
+        drawn = self._moments + self.strength * self._rows_of @ self._shared.T
+        self._own = np.einsum("apq,aq->ap", self._inverse, drawn)
+        self._noise = deviation(sums, self._own[:-1])
+
+    def _scores(self, context: Context, candidates: Indices | None) -> Floats:
+        own = self._own[:-1] if candidates is None else self._own[candidates]
+        scores: Floats = self._members(context) @ own.T
+        return scores
+
+    def _members(self, context: Context) -> Doubles:
+        """Members as rows [B, P]."""
+        rows = np.zeros((len(context), len(self._places)))
+        for row, told in zip(rows, told_of(context, self.by), strict=True):
+            for name, value in told.items():
+                if name in self._places:
+                    row[self._places[name]] = value
+        return rows
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "names": _text(self._sums.names),
+            "gram": self._sums.gram,
+            "moments": self._sums.moments,
+            "squares": self._sums.squares,
+            "as of": np.array([self._as_of], np.int64),
+            "facets": _text(self._facets),
+            "about": self._about,
+        }
+
+    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        names = _names(arrays["names"])
+        titles, size = len(self.titles), len(names)
+        self._facets = _names(arrays["facets"])
+        self._as_of = int(arrays["as of"][0])
+        sums = Sums(
+            names,
+            checked(arrays["gram"], (titles, size, size), np.float64),
+            checked(arrays["moments"], (titles, size), np.float64),
+            checked(arrays["squares"], (titles,), np.float64),
+        )
+        self._keep(sums, checked(arrays["about"], (titles, len(self._facets)), np.float64))
+
+
+def _text(names: Sequence[str]) -> NDArray[np.uint8]:
+    """Names as JSON, which keeps every character."""
+    return np.frombuffer(json.dumps(names).encode(), np.uint8)
+
+
+def _names(text: NDArray[np.uint8]) -> tuple[str, ...]:
+    return tuple(json.loads(text.tobytes()))

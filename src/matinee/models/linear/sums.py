@@ -1,0 +1,121 @@
+"""The sums that are all a linear model keeps of the log: they add up over shards and over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matinee.models.data import DAY, ResponseShard, Vocabulary
+from matinee.models.linear.told import ALWAYS, told_of
+
+Doubles = NDArray[np.float64]
+
+MOST_SUMS, MOST_SHARED = 20_000_000, 3_000
+"""Actions times features of members squared, and features of members times those of actions, at
+most: 160 MB of sums, and as many equations to solve.
+"""
+COIN = 0.25
+"""The variance of one choice that is added to what was seen, where sigma^2 is worked out."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Of each action the sums of x x^T [V, P, P], x r [V, P] and r^2 [V]; names [P] of x."""
+
+    names: tuple[str, ...]
+    gram: Doubles
+    moments: Doubles
+    squares: Doubles
+
+    @classmethod
+    def none(cls, titles: int) -> Self:
+        return cls((ALWAYS,), np.zeros((titles, 1, 1)), np.zeros((titles, 1)), np.zeros(titles))
+
+    def __add__(self, other: Sums) -> Sums:
+        names = tuple(sorted({*self.names, *other.names}))
+        one, two = self._named(names), other._named(names)
+        sums = (one.gram + two.gram, one.moments + two.moments, one.squares + two.squares)
+        return Sums(names, *sums)
+
+    def times(self, weight: float) -> Sums:
+        return Sums(self.names, *(weight * part for part in self._parts))
+
+    def moved(self, old: Vocabulary, new: Vocabulary) -> Sums:
+        """The same in another vocabulary, which has all titles of the old one."""
+        return Sums(self.names, *(moved(part, old, new) for part in self._parts))
+
+    @property
+    def _parts(self) -> tuple[Doubles, Doubles, Doubles]:
+        return self.gram, self.moments, self.squares
+
+    def _named(self, names: tuple[str, ...]) -> Sums:
+        places = np.array([names.index(name) for name in self.names])
+        gram = np.zeros((len(self.gram), len(names), len(names)))
+        gram[:, places[:, None], places] = self.gram
+        moments = np.zeros((len(self.gram), len(names)))
+        moments[:, places] = self.moments
+        return Sums(names, gram, moments, self.squares)
+
+
+class Plan(NamedTuple):
+    size: int
+    by: tuple[str, ...]
+    half_life: float
+    as_of: int
+
+
+def sums_of(shard: ResponseShard, plan: Plan) -> Sums:
+    responses = shard.load()
+    told = list(told_of(responses.context, plan.by))
+    names = tuple(sorted({ALWAYS, *(name for row in told for name in row)}))
+    check_few(names, plan.size, 1)
+    places = {name: place for place, name in enumerate(names)}
+    rows = np.zeros((len(told), len(names)))
+    for row, known in zip(rows, told, strict=True):
+        row[[places[name] for name in known]] = list(known.values())
+    weights = weights_of(plan.half_life, plan.as_of, responses.context.at)
+    gram = np.zeros((plan.size, len(names), len(names)))
+    moments, squares = np.zeros((plan.size, len(names))), np.zeros(plan.size)
+    for action in np.unique(responses.actions[responses.actions >= 0]).tolist():
+        own = responses.actions == action
+        x, r = rows[own], responses.rewards[own]
+        weighed = x * weights[own, None]
+        gram[action], moments[action] = weighed.T @ x, weighed.T @ r
+        squares[action] = weights[own] @ (r * r)
+    return Sums(names, gram, moments, squares)
+
+
+def weights_of(half_life: float, as_of: int, at: Any) -> Any:
+    """What choices made at these times count."""
+    if not half_life:
+        return np.ones(np.shape(at))
+    return np.exp2(-np.maximum(as_of - at, 0) / (half_life * DAY))
+
+
+def check_few(names: Sequence[str], actions: int, facets: int) -> None:
+    most = min(MOST_SHARED // facets, int((MOST_SUMS / max(actions, 1)) ** 0.5))
+    if len(names) > most:
+        raise ValueError(
+            f"members have {len(names):,} features, such as {names[-1]!r}, more than {most:,} for "
+            f"{actions:,} actions of {facets - 1} facets; leave out of `by` what is an id, or let "
+            "the app send a few classes of it"
+        )
+
+
+def moved(part: Doubles, old: Vocabulary, new: Vocabulary) -> Doubles:
+    """Rows of one vocabulary in another, 0 for what is new."""
+    wide = np.zeros((len(new), *part.shape[1:]))
+    wide[new.encode(old.ids)] = part
+    return wide
+
+
+def deviation(sums: Sums, own: Doubles) -> float:
+    """The square root of the mean squared residual."""
+    count = sums.gram[:, 0, 0].sum()
+    explained = 2 * sums.moments - np.einsum("apq,aq->ap", sums.gram, own)
+    left = sums.squares.sum() - (explained * own).sum()
+    return float(np.sqrt((max(left, 0.0) + COIN) / (count + 1)))
