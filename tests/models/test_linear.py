@@ -18,6 +18,7 @@ from matinee.models import (
     Histories,
     InMemory,
     Linear,
+    Popularity,
     Responses,
     Vocabulary,
     load_model,
@@ -120,6 +121,24 @@ def test_draws_have_the_posterior_s_mean_and_covariance() -> None:
         found = np.cov(drawn[:, member].T)
         scale = deviations[member][:, None] * deviations[member]
         assert (np.abs(found - expected[member]) < 0.05 * scale).all()
+
+
+def test_beliefs_hold_the_same_draws_each_time_and_whoever_else_is_asked_about() -> None:
+    model = Linear(by=BY).fit(data(np.random.default_rng(0)))
+    asked = context(4, np.random.default_rng(1))
+    many = model.believe(asked, draws=7).samples
+    one = model.believe(asked.rows(2, 3), draws=7).samples
+    assert many is not None
+    assert one is not None
+    assert many.shape == (7, 4, 4)
+    assert np.allclose(many[:, 2:3], one, rtol=0, atol=1e-12)
+    assert model.believe(asked).samples is None
+
+
+def test_a_model_without_a_posterior_says_so() -> None:
+    model = Popularity().fit(Dataset.of(PICTURES, Histories.of([[0]])))
+    with pytest.raises(ValueError, match="popularity has no posterior"):
+        model.believe(Context(Histories.of([[]]), np.zeros(1, np.int64)), draws=3)
 
 
 def test_draws_on_candidates_and_of_an_unknown_action() -> None:

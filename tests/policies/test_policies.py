@@ -5,9 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
+from scipy.stats import norm
 
 from matinee import policies
-from matinee.policies import EpsilonGreedy, InverseGap, PlackettLuce, Policy, Preference, top
+from matinee.policies import (
+    EpsilonGreedy,
+    InverseGap,
+    PlackettLuce,
+    Policy,
+    Preference,
+    Thompson,
+    top,
+)
 from matinee.policies.base import take_turns
 from matinee.testing import PolicyConformance
 
@@ -65,6 +74,11 @@ class TestInverseGapOfAnySize(PolicyConformance):
         return InverseGap(gamma=0.0)
 
 
+class TestThompson(PolicyConformance):
+    def make(self) -> Policy:
+        return Thompson(epsilon=0.4)
+
+
 def by_hand(logits: np.ndarray, places: list[int], epsilon: float) -> list[float]:
     """The definition: one softmax per slot over what is left."""
     left, found = list(range(len(logits))), []
@@ -120,7 +134,7 @@ def test_top_is_a_stable_sort_cut_short(scores, size):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_scores_that_are_not_finite_are_refused(bad):
-    for policy in (PlackettLuce(), EpsilonGreedy(), InverseGap()):
+    for policy in (PlackettLuce(), EpsilonGreedy(), InverseGap(), Thompson()):
         with pytest.raises(ValueError, match="finite"):
             policy.prefer(np.array([1.0, bad]))
 
@@ -182,6 +196,34 @@ def test_what_inverse_gaps_cost_is_bounded(scores, gamma):
     assert chances @ gaps <= (1 + 1e-9) * len(scores) / gamma
     assert chances.max() >= (1 - 1e-9) / len(scores)
     assert (np.diff(chances[np.argsort(-scores, kind="stable")][1:]) <= 0).all()
+
+
+@pytest.mark.parametrize("wrong", [{"draws": 0}, {"epsilon": 0.0}, {"epsilon": 1.1}])
+def test_thompson_out_of_range_is_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Thompson(**wrong)
+
+
+def test_thompson_chooses_as_often_as_draws_are_best():
+    """Of means 0 and 1 with deviations 1, the second is above with chance Phi(1 / sqrt 2)."""
+    samples = np.random.default_rng(0).normal([0.0, 1.0], 1.0, (100_000, 2))
+    policy = Thompson(epsilon=0.1)
+    chances = policy.probabilities(policy.prefer_among(samples), 2)
+    best = 0.9 * norm.cdf(1 / np.sqrt(2)) + 0.05
+    np.testing.assert_allclose(chances, [1 - best, best], atol=0.005)
+
+
+def test_draws_that_tie_share_their_chance():
+    policy = Thompson(epsilon=0.2)
+    samples = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 3.0]])
+    chances = policy.probabilities(policy.prefer_among(samples), 3)
+    np.testing.assert_allclose(chances, 0.8 * np.array([0.25, 0.25, 0.5]) + 0.2 / 3, rtol=1e-6)
+
+
+def test_other_policies_take_the_mean_of_draws():
+    samples = np.array([[0.0, 1.0, 0.2], [0.9, 0.0, 0.2]])
+    preference = EpsilonGreedy().prefer_among(samples)
+    assert preference.segment.tolist() == [1, 0, 2]
 
 
 def test_inverse_gaps_find_the_best_arm_and_keep_looking():

@@ -15,7 +15,7 @@ from matinee.errors import MatineeError
 from matinee.models import Context, Dataset, Histories, Model, Popularity, Vocabulary
 from matinee.models.data import Indices
 from matinee.models.run import Run
-from matinee.policies import PlackettLuce
+from matinee.policies import PlackettLuce, Thompson
 from matinee.registry import Approvals, Registry, check_surface, parse_version
 from matinee.store import Store
 
@@ -226,6 +226,15 @@ def test_a_model_and_policy_from_outside_the_package(registry, monkeypatch):
     version = registry.register("titles", fitted(Alphabet()), Mine(), **lineage)
     model, policy = registry.load(version.id)
     assert (type(model), type(policy)) == (Alphabet, Mine)
+
+
+def test_a_policy_that_draws_needs_a_model_with_a_posterior(registry):
+    lineage = {"data_as_of": AS_OF, "settings": {}, "metrics": {}, "by": "ann"}
+    with pytest.raises(MatineeError, match=r"no(ne| posterior).* --model linear"):
+        registry.register("titles", fitted(models.Popularity()), Thompson(), **lineage)
+    version = registry.register("titles", fitted(models.Linear()), Thompson(), **lineage)
+    model, policy = registry.load(version.id)
+    assert (type(model), policy) == (models.Linear, Thompson())
 
 
 def test_a_folder_without_a_row_is_no_version_and_is_left_alone(registry):

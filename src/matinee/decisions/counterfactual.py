@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from matinee.decisions.preferring import prefer
 from matinee.decisions.sequences import asked
 from matinee.lake.records import Decision
 from matinee.models import Context, Model
-from matinee.models.base import Floats
 from matinee.policies import Policy, Preference
 from matinee.surfaces import History
 
@@ -45,9 +45,10 @@ class Counterfactual:
             for first in range(0, len(rows), BATCH):
                 part = rows[first : first + BATCH]
                 context = self._context([records[i] for i in part], [histories[i] for i in part])
-                means = self.model.believe(context, codes).mean
-                for row, scores in zip(part, means, strict=True):
-                    found[row] = self._prefer(records[row], scores)
+                belief = self.model.believe(context, codes, draws=self.policy.draws)
+                for place, row in enumerate(part):
+                    allowed = np.delete(np.arange(len(codes)), records[row].removed)
+                    found[row] = prefer(self.policy, belief, place, allowed)
         return [found[row] for row in range(len(records))]
 
     def _context(self, records: Sequence[Decision], histories: Sequence[History]) -> Context:
@@ -59,13 +60,6 @@ class Counterfactual:
             devices=[record.context.get("device") for record in records],
             features=[record.context.get("features", {}) for record in records],
         )
-
-    def _prefer(self, record: Decision, scores: Floats) -> Preference:
-        allowed = np.delete(np.arange(len(scores)), record.removed)
-        if not len(allowed):
-            return Preference(np.zeros(0, np.int32), np.zeros(0, np.float32))
-        preference = self.policy.prefer(scores[allowed])
-        return Preference(allowed[preference.segment].astype(np.int32), preference.logits)
 
 
 def _seen(record: Decision, history: History) -> History:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from matinee.decisions.contracts import ChoiceSource, DecisionLog, HistorySource
 from matinee.decisions.ids import context_hash, decision_id, generator, seed_of
+from matinee.decisions.preferring import prefer
 from matinee.decisions.reasons import LATEST, Reasons
 from matinee.decisions.recent import Recent
 from matinee.decisions.row import Row
 from matinee.decisions.sequences import asked, brief, moment
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Eligible, Masked, micros
-from matinee.models import Context, Model
+from matinee.models import Belief, Context, Model
 from matinee.policies import Policy, Preference
 from matinee.surfaces import (
     Candidates,
@@ -33,7 +34,8 @@ from matinee.surfaces import (
 )
 
 SurfaceT = TypeVar("SurfaceT", bound=Surface)
-PREPARED, SCORED, SETS = 8_192, 128, 512
+PREPARED, SCORED, DRAWN, SETS = 8_192, 128, 4, 512
+"""How many of each are kept; beliefs with draws are large."""
 NOTHING = Masked("eligible", "there is nothing to choose from here and now", 0)
 
 
@@ -78,7 +80,7 @@ class Decider(Generic[SurfaceT]):
         self._prepared = Recent[_Prepared](PREPARED)
         self._reasons = Recent[Reasons](PREPARED)
         self._lasts = Recent[int | None](PREPARED)
-        self._scored = Recent[NDArray[np.floating[Any]]](SCORED)
+        self._believed = Recent[Belief](DRAWN if policy.draws else SCORED)
         self._encoded = Recent[NDArray[np.int32]](SETS)
         self._narrowed = Recent[Candidates](SETS)
         self._logged: set[str] = set()
@@ -254,7 +256,10 @@ class Decider(Generic[SurfaceT]):
                     "memory of as much"
                 )
         allowed, lines = apply_masks(masks, situation, candidates)
-        preference = self._prefer(request, history, candidates, row, np.flatnonzero(allowed))
+        preference = Preference(np.zeros(0, np.int32), np.zeros(0, np.float32))
+        if allowed.any():
+            belief = self._belief(request, history, candidates, row)
+            preference = prefer(self.policy, belief, 0, np.flatnonzero(allowed))
         return _Prepared(
             preference,
             preference.segment.tolist(),
@@ -264,44 +269,25 @@ class Decider(Generic[SurfaceT]):
             _context(request, history),
         )
 
-    def _prefer(
-        self,
-        request: Request,
-        history: History,
-        candidates: Candidates,
-        row: Row | None,
-        allowed: NDArray[np.int64],
-    ) -> Preference:
-        """The policy's preference over the allowed, in positions of the eligible set."""
-        if not len(allowed):
-            return Preference(np.zeros(0, np.int32), np.zeros(0, np.float32))
-        scores = self._scores(request, history, candidates, row)
-        preference = self.policy.prefer(scores[allowed])
-        segment = allowed[preference.segment].astype(np.int32)
-        return Preference(segment, preference.logits)
-
-    def _scores(
+    def _belief(
         self, request: Request, history: History, candidates: Candidates, row: Row | None
-    ) -> NDArray[np.floating[Any]]:
-        """Scores [A] of the candidates."""
+    ) -> Belief:
+        """What the model believes of the candidates [1, A]."""
         whose: Any = (request.member_id, history.generation)
         if row and row.history is not None:
             history, whose = row.history, row.history
         at = moment(micros(request.at), history.last())
         said = (request.country, request.device, _text(request.features))
-        return self._scored.get(
+        return self._believed.get(
             (whose, candidates.hash, said, at),
             lambda: self._believe(request, history, candidates),
         )
 
-    def _believe(
-        self, request: Request, history: History, candidates: Candidates
-    ) -> NDArray[np.floating[Any]]:
+    def _believe(self, request: Request, history: History, candidates: Candidates) -> Belief:
         titles = self.model.titles
         encoded = self._encoded.get(candidates.hash, lambda: titles.encode(candidates.ids))
-        scores: NDArray[np.floating[Any]]
-        scores = self.model.believe(self._asked(request, history), encoded).mean[0]
-        return scores
+        asked = self._asked(request, history)
+        return self.model.believe(asked, encoded, draws=self.policy.draws)
 
     def _asked(self, request: Request, history: History) -> Context:
         return asked(

@@ -75,14 +75,24 @@ class Model(ABC):
         """
         return None
 
-    def believe(self, context: Context, candidates: Indices | None = None) -> Belief:
-        """Beliefs [B, A] on `candidates` (indices into `self.titles`; all of them by default).
+    def believe(
+        self, context: Context, candidates: Indices | None = None, *, draws: int = 0
+    ) -> Belief:
+        """Beliefs [B, A] on `candidates` (indices into `self.titles`; all of them by default), with
+        so many `draws` from the posterior, the same ones each time.
 
         A candidate of -1 (a title imported after training) and a member without history each get
         the sensible answer that the model's docstring names; no score is ever NaN or infinite.
+        Raises `ValueError` where draws are asked of a model that has no posterior.
         """
         self._require_fitted()
-        return Belief(self._scores(context, candidates))
+        mean = self._scores(context, candidates)
+        return Belief(mean, samples=self._samples(context, candidates, draws) if draws else None)
+
+    @classmethod
+    def has_posterior(cls) -> bool:
+        """Whether it can be asked for draws."""
+        return cls._samples is not Model._samples
 
     def effects(
         self, context: Context, candidates: Indices | None = None, latest: int = 5
@@ -117,6 +127,10 @@ class Model(ABC):
 
     @abstractmethod
     def _scores(self, context: Context, candidates: Indices | None) -> Floats: ...
+
+    def _samples(self, context: Context, candidates: Indices | None, draws: int) -> Floats:
+        """Draws [M, B, A] of expected scores; who else is asked about makes no difference."""
+        raise ValueError(f"{self.name} has no posterior to draw from; linear is a model that has")
 
     def _without(self, context: Context, events: Indices, candidates: Indices | None) -> Floats:
         """Scores [E, A] of one member without each of these events."""

@@ -4,9 +4,10 @@ from matinee.policies.base import Policy, Preference, PropensityKind, Slate, top
 from matinee.policies.epsilon_greedy import EpsilonGreedy
 from matinee.policies.inverse_gap import InverseGap
 from matinee.policies.plackett_luce import PlackettLuce
+from matinee.policies.thompson import Thompson
 
 POLICIES: dict[str, type[Policy]] = {
-    policy.name: policy for policy in (EpsilonGreedy, InverseGap, PlackettLuce)
+    policy.name: policy for policy in (EpsilonGreedy, InverseGap, PlackettLuce, Thompson)
 }
 """Every policy by its name. A policy of your own is known by ``POLICIES[Mine.name] = Mine``."""
 
@@ -33,6 +34,7 @@ __all__ = [
     "Preference",
     "PropensityKind",
     "Slate",
+    "Thompson",
     "policy_class",
     "top",
 ]

@@ -48,6 +48,8 @@ class Policy(ABC):
     name: ClassVar[str]
     references: ClassVar[tuple[str, ...]]
     kind: ClassVar[PropensityKind] = "conditional"
+    draws: int = 0
+    """How many draws from the model's posterior it looks at; none, as most do."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -56,6 +58,10 @@ class Policy(ABC):
     @abstractmethod
     def prefer(self, scores: NDArray[np.floating[Any]]) -> Preference:
         """The segment and logits for candidate scores [A] (finite, higher is better)."""
+
+    def prefer_among(self, samples: NDArray[np.floating[Any]]) -> Preference:
+        """The same from draws [M, A] of the scores from the model's posterior."""
+        return self.prefer(samples.mean(axis=0))
 
     @abstractmethod
     def draw(self, preference: Preference, slots: int, rng: np.random.Generator) -> Slate:

@@ -50,12 +50,18 @@ class Registry:
         """Save a fitted model with its policy as the next version of `surface`.
 
         The files are whole and on disk before the row is; a crash leaves no version without them.
-        Raises `MatineeError` where the model or policy could not be loaded again by its name, or
-        `parent` is not a version of `surface`.
+        Raises `MatineeError` where the model or policy could not be loaded again by its name, the
+        policy needs what the model has not, or `parent` is not a version of `surface`.
         """
         check_surface(surface)
         _check_known(model, models.MODELS, "matinee.models.MODELS")
         _check_known(policy, policies.POLICIES, "matinee.policies.POLICIES")
+        if policy.draws and not model.has_posterior():
+            raise MatineeError(
+                f"{policy.name} cannot choose by {model.name}",
+                why="it looks at draws from a posterior, and the model has none",
+                next_step=f"matinee train {surface} --model linear",
+            )
         if parent is not None and self.get(parent).surface != surface:
             raise MatineeError(f"{parent} cannot be the parent", why=f"it is not of {surface}")
         described = (json.dumps(dict(settings)), json.dumps(dict(metrics)))

@@ -18,6 +18,8 @@ from matinee.models.linear.told import about_of, common, told_of
 from matinee.models.run import Run
 
 Doubles = NDArray[np.float64]
+SEED = 2_026
+"""What beliefs are drawn with: the same question has the same draws."""
 
 
 class Linear(Model):
@@ -160,6 +162,9 @@ class Linear(Model):
         )
         rewards: Doubles = np.einsum("bp,map->mba", self._members(context), own)
         return rewards
+
+    def _samples(self, context: Context, candidates: Indices | None, draws: int) -> Floats:
+        return self.sample(context, candidates, draws=draws, rng=np.random.default_rng(SEED))
 
     def _fit(self, dataset: Dataset, run: Run) -> None:
         self._as_of = dataset.as_of
