@@ -1,0 +1,89 @@
+"""The sample-ratio check: known answers, honest rates, and the weeks that are known to be bad."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import kstest
+
+from matinee.experiments import irregular, sample_ratio
+
+
+def test_known_answers() -> None:
+    """chi-square 16 with one degree of freedom, and 6 with two."""
+    assert sample_ratio([5_200, 4_800]) == pytest.approx(6.334e-5, rel=1e-3)
+    assert sample_ratio([130, 100, 70], shares=[0.4, 0.4, 0.2]) == pytest.approx(
+        np.exp(-(100 / 120 + 400 / 120 + 100 / 60) / 2)
+    )
+    assert sample_ratio([0, 0]) == 1.0
+
+
+def test_few_units_are_counted_exactly() -> None:
+    """All 8 units in one of two arms: one chance in 128 for either."""
+    assert sample_ratio([8, 0]) == pytest.approx(2 / 256, abs=0.004)
+    assert sample_ratio([4, 4]) == 1.0
+
+
+@pytest.mark.parametrize(("units", "shares"), [(10_000, [1, 1]), (2_000, [5, 3, 1])])
+def test_without_anything_wrong_all_values_are_alike_likely(units: int, shares: list[int]) -> None:
+    planned = np.array(shares) / np.sum(shares)
+    counts = np.random.default_rng(0).multinomial(units, planned, 2_000)
+    assert kstest([sample_ratio(row, shares) for row in counts], "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"counts": [5]},
+        {"counts": [[1, 2], [3, 4]]},
+        {"counts": [1, -1]},
+        {"counts": [1.5, 2]},
+        {"counts": [np.nan, 2]},
+        {"counts": [1, 2], "shares": [1, 0]},
+        {"counts": [1, 2], "shares": [1]},
+        {"counts": [1, 2], "shares": [1, np.inf]},
+    ],
+)
+def test_what_cannot_be_counts_or_shares(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"give|counts|shares"):
+        sample_ratio(**wrong)
+
+
+def test_a_period_is_seldom_named_wrongly() -> None:
+    """300 services of 50 weeks with 20 sound experiments each: three are expected to name any."""
+    rng = np.random.default_rng(0)
+    weeks = np.repeat(np.arange(50), 20).tolist()
+    wrong = sum(bool(irregular(weeks, rng.random(1_000))) for _ in range(300))
+    assert wrong <= 9
+
+
+def test_no_experiments_no_periods() -> None:
+    assert irregular([], []) == []
+    with pytest.raises(ValueError, match="one p-value"):
+        irregular(["a"], [0.1, 0.2])
+
+
+@pytest.mark.data
+def test_the_badly_randomised_weeks_of_upworthy_are_found() -> None:
+    """The archive's authors name July 2013 to January 2014, weeks 201325 to 201402. The check finds
+    them, and one more, in which three of nine tests have a value below 0.01.
+    """
+    path = Path(os.environ.get("MATINEE_DATA") or "/nowhere") / "upworthy" / "upworthy.parquet"
+    if not path.exists():
+        pytest.skip("needs upworthy under MATINEE_DATA")
+    tests = (
+        pl.read_parquet(path)
+        .group_by("clickability_test_id", maintain_order=True)
+        .agg(pl.col("test_week").first(), "impressions")
+        .filter(pl.col("impressions").list.len() > 1)
+    )
+    values = [sample_ratio(counts) for counts in tests["impressions"].to_list()]
+    weeks = irregular(tests["test_week"].to_list(), values)
+    bad = set(tests["test_week"].filter(tests["test_week"].is_between(201325, 201402)).to_list())
+    assert set(weeks) - bad == {201419}
+    assert bad - set(weeks) <= {201352, 201400, 201402}, "weeks of 2 to 5 tests, and the last"
