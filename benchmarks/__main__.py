@@ -17,8 +17,10 @@ NEED_DATA = {
     "off_policy": True,
     "off_policy_stream": False,
     "off_policy_truth": False,
+    "upworthy": True,
 }
 """The benchmarks in their order, and whether each reads MATINEE_DATA."""
+SETS = ("ml-1m/", "kuairand-pure/", "obd-sample/", "upworthy/")
 
 
 def main() -> int:
@@ -27,7 +29,7 @@ def main() -> int:
     for name, needs_data in NEED_DATA.items():
         print(f"\n== python -m benchmarks.{name}", flush=True)
         if needs_data and not os.environ.get("MATINEE_DATA"):
-            print("skipped: set MATINEE_DATA to a folder with ml-1m/, kuairand-pure/, obd-sample/")
+            print(f"skipped: set MATINEE_DATA to a folder with {', '.join(SETS)}")
             continue
         if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode:
             missed.append(name)
