@@ -28,8 +28,9 @@ def once(name: str, asked: dict[str, Any], find: Callable[[], Any]) -> Any:
             if kept["with"]["code"] != code(name):
                 warn(name)
             return kept["found"]
+    made_by = code(name)  # before the code can change under a long fit
     found = find()
-    _keep(name, asked, found)
+    _keep(name, asked, found, made_by)
     return found
 
 
@@ -39,10 +40,10 @@ def warn(name: str) -> None:
     print(f"some of what follows is of other code than this, see {name}.jsonl", flush=True)
 
 
-def _keep(name: str, asked: dict[str, Any], found: Any) -> None:
+def _keep(name: str, asked: dict[str, Any], found: Any, made_by: str) -> None:
     """Add a line to the file `name`, with the day, the cores and the code it was found with."""
     cores = len(os.sched_getaffinity(0))
-    what = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "cores": cores, "code": code(name)}
+    what = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "cores": cores, "code": made_by}
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / f"{name}.jsonl").open("a") as file:
         file.write(json.dumps({"asked": asked, "found": found, "with": what}) + "\n")

@@ -144,25 +144,25 @@ def test_numpy_serves_what_jax_learned(fitted: Sequence) -> None:
 
 @given(st.data())
 def test_a_window_is_served_as_it_is_learned_from(data: st.DataObject) -> None:
-    """The tokens of a request are those of training where the next event is at its time."""
+    """The tokens of a request, of one member or of many, are those of training where the next event
+    is at its time.
+    """
     event = st.tuples(st.integers(0, 4), st.integers(0, 10**9), st.integers(0, 255))
     known = sorted(data.draw(st.lists(event, max_size=12)), key=lambda one: one[1])
     titles, times, bits = ([one[part] for one in known] for part in range(3))
     log = replace(Histories.of([[1], titles], [[5], times]), signals=np.array([3, *bits], np.uint8))
     context = Context(log, np.array([9, 10**9 + 7]))
-    begin, known_time = data.draw(st.integers(0, len(known))), data.draw(st.booleans())
-    length = len(known) + 1 - begin
-    learned = gather(
-        Events.of(followed(context), 5),
-        np.array([1]),
-        np.array([begin]),
-        length,
-        query_time=known_time,
-    )
-    served = latest(log, 1, begin, size=5, query_time=known_time, now=int(context.at[1]))
-    assert served.titles.tolist() == learned.titles.tolist()
-    assert served.signals.tolist() == learned.signals.tolist()
-    assert np.allclose(served.gaps, learned.gaps, rtol=0, atol=1e-5)
+    begin, query_time = data.draw(st.integers(0, len(known))), data.draw(st.booleans())
+    chosen = (np.array([1]), np.array([begin]), len(known) + 1 - begin)
+    learned = gather(Events.of(followed(context), 5), *chosen, query_time=query_time)
+    now, at = context.at[1:] / SECOND, int(context.at[1])
+    for served in (
+        gather(Events.of(log, 5), *chosen, query_time=query_time, now=now),
+        latest(log.rows(1, 2), begin, size=5, query_time=query_time, now=at),
+    ):
+        assert served.titles.tolist() == learned.titles.tolist()
+        assert served.signals.tolist() == learned.signals.tolist()
+        assert np.allclose(served.gaps, learned.gaps, rtol=0, atol=1e-5)
 
 
 def test_numpy_serves_what_jax_learned_at_full_size() -> None:

@@ -187,6 +187,36 @@ def test_inverse_gap_by_hand():
     np.testing.assert_allclose(found, [1 / 6, 1 / (2 + 10 * 0.2), 1.0], rtol=1e-6)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=8),
+    st.floats(0, 100),
+    st.floats(0, 1),
+    st.randoms(use_true_random=False),
+)
+def test_inverse_gaps_of_a_slate_are_those_of_what_is_left(scores, gamma, epsilon, random):
+    """Slot after slot, the definition."""
+    policy = InverseGap(gamma=gamma, epsilon=epsilon)
+    order, left = random.sample(range(len(scores)), len(scores)), set(range(len(scores)))
+    expected = []
+    for item in order:
+        best = max(left, key=lambda one: (scores[one], -one))
+        size = len(left)
+        others = {one: 1 / (size + gamma * (scores[best] - scores[one])) for one in left - {best}}
+        chances = others | {best: 1 - sum(others.values())}
+        expected.append((1 - epsilon) * chances[item] + epsilon / size)
+        left.remove(item)
+    preference = policy.prefer(np.array(scores))
+    found = policy.propensities(preference, np.array(order, np.int32))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_inverse_gaps_are_of_differences_wherever_the_scores_lie():
+    policy, gaps = InverseGap(gamma=1000.0), np.array([0.0, 0.01, -0.02])
+    plain, high = (policy.probabilities(policy.prefer(offset + gaps), 3) for offset in (0.0, 1e6))
+    np.testing.assert_allclose(high, plain, rtol=1e-5)
+
+
 @given(st.lists(finite, min_size=1, max_size=20), st.floats(1e-3, 1e6))
 def test_what_inverse_gaps_cost_is_bounded(scores, gamma):
     """The expected gap is below A / gamma, the best keeps 1 / A, and no worse item is likelier."""

@@ -21,13 +21,13 @@ class InverseGap(Policy):
     .. math:: p(a \mid a_1 .. a_{j-1}) = (1 - \epsilon)\, g(a) + \frac{\epsilon}{|R_j|}, \qquad
               g(a) = \frac{1}{|R_j| + \gamma\,(s_b - s_a)} \quad (a \ne b)
 
-    and g(b) is what the others leave, 1 / \|R_j\| at least. What exploring costs is bounded: the
-    expected distance from the best is below \|R_j\| / gamma, by the model's own scores. With A
-    actions and a regression whose excess squared error is E over n choices, `gamma` near
-    sqrt(A n / E) has a regret within a constant of the best possible (SquareCB). A higher `gamma`
-    >= 0 explores less; 0 chooses uniformly. `epsilon` in [0, 1] is a uniform share that stays
-    however far apart the scores are; `segment` is how many of the best candidates may be shown at
-    all.
+    and g(b) is what the others leave, 1 / \|R_j\| at least. What g explores is bounded in what it
+    costs: its expected distance from the best is below \|R_j\| / gamma, by the model's own scores.
+    With one slot, A actions and a regression whose excess squared errors add up to E over n
+    choices, `gamma` near sqrt(A n / E) has a regret within a constant of the best possible
+    (SquareCB). A higher `gamma` >= 0 explores less; 0 chooses uniformly. `epsilon` in [0, 1] is a
+    uniform share that stays however far apart the scores are; `segment` is how many of the best
+    candidates may be shown at all. The logits of its preferences are distances from the best.
 
     >>> policy = InverseGap(gamma=4.0)
     >>> preference = policy.prefer(np.array([0.0, 0.5, 0.0]))
@@ -60,62 +60,69 @@ class InverseGap(Policy):
 
     def prefer(self, scores: NDArray[np.floating[Any]]) -> Preference:
         segment = top(scores, self.segment)
-        limit = np.finfo(np.float32).max
-        return Preference(segment, np.clip(scores[segment], -limit, limit).astype(np.float32))
+        behind = scores[segment].astype(np.float64)
+        with np.errstate(over="ignore"):  # what is further behind than can be told comes last
+            behind -= behind[:1]
+        return Preference(segment, np.maximum(behind, -np.finfo(np.float32).max).astype(np.float32))
 
     def draw(self, preference: Preference, slots: int, rng: np.random.Generator) -> Slate:
-        luck = rng.random(min(slots, len(preference.segment)))
-        left, places_drawn, propensities = _Left(preference), [], []
-        for number in luck.tolist():
-            chances = self._chances(left.scores)
-            # The best, which is never of chance 0, has what is above the others' sum.
-            place = int(np.searchsorted(np.cumsum(chances[1:]), number, side="right")) + 1
-            place = place if place < len(chances) else 0
-            propensities.append(chances[place])
-            places_drawn.append(left.take(place))
-        chosen = np.array(places_drawn, np.intp)
-        return Slate(preference.segment[chosen], np.array(propensities, float), self.kind)
+        scores = preference.logits.astype(np.float64)
+        order = np.array(self._drawn(scores.tolist(), slots, rng), np.intp)
+        propensities = self._conditional(scores, order)
+        return Slate(preference.segment[order], propensities, self.kind)
+
+    def _drawn(self, scores: list[float], slots: int, rng: np.random.Generator) -> list[int]:
+        """Places in the order drawn. An item is proposed uniformly, with chance 1 / size, and taken
+        with chance size / (size + gamma gap); where it is not, the best is.
+        """
+        left, order = list(range(len(scores))), []
+        for coin, proposed, luck in rng.random((min(slots, len(scores)), 3)).tolist():
+            size = len(left)
+            place = int(proposed * size)
+            if coin >= self.epsilon:
+                gap = scores[left[0]] - scores[left[place]]
+                place = place if luck * (size + self.gamma * gap) < size else 0
+            order.append(left.pop(place))
+        return order
 
     def propensities(
         self, preference: Preference, actions: NDArray[np.int32]
     ) -> NDArray[np.float64]:
-        left, result = _Left(preference), np.zeros(len(actions))
-        for slot, item in enumerate(places(preference, actions).tolist()):
-            if item >= 0:
-                place = left.place(item)
-                result[slot] = self._chances(left.scores)[place]
-                left.take(place)
+        found = places(preference, actions)
+        known = found >= 0
+        result = np.zeros(len(actions))
+        result[known] = self._conditional(preference.logits.astype(np.float64), found[known])
         return result
 
     def probabilities(self, preference: Preference, candidates: int) -> NDArray[np.float64]:
         whole = np.zeros(candidates)
-        whole[preference.segment] = self._chances(_Left(preference).scores)
+        if len(preference.segment):
+            scores = preference.logits.astype(np.float64)
+            chances = self._chances(scores[0] - scores, len(scores))
+            chances[0] = 1 - chances[1:].sum()
+            whole[preference.segment] = chances
         return whole
 
-    def _chances(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """p [R] of items with these scores, the best first."""
-        size = len(scores)
-        if not size:
-            return scores
-        with np.errstate(over="ignore"):  # so far behind that its chance is 0
-            gaps = self.gamma * (scores[0] - scores)
-        chances = 1 / (size + gaps)
-        chances[0] = 1 - chances[1:].sum()
-        mixed: NDArray[np.float64] = (1 - self.epsilon) * chances + self.epsilon / size
+    def _conditional(
+        self, scores: NDArray[np.float64], order: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        """p(a_j | prefix) [K] for places `order` [K] among scores [S], the best first."""
+        if not len(order):
+            return np.zeros(0)
+        slots = np.arange(len(order))
+        when = np.full(len(scores), len(order))
+        when[order] = slots
+        left = when >= slots[:, None]
+        best = left.argmax(axis=1)
+        gaps = scores[best][:, None] - scores
+        chances = np.where(left, self._chances(gaps, len(scores) - slots[:, None]), 0.0)
+        chances[slots, best] = 0.0
+        own: NDArray[np.float64] = chances[slots, order]
+        return np.where(order == best, 1 - chances.sum(axis=1), own)
+
+    def _chances(self, gaps: NDArray[np.float64], size: Any) -> NDArray[np.float64]:
+        """p of what is so far behind the best of `size` items, the best itself aside."""
+        with np.errstate(over="ignore", divide="ignore"):  # of what is taken, in front of the best
+            mixed: NDArray[np.float64] = (1 - self.epsilon) / (size + self.gamma * gaps)
+        mixed += self.epsilon / size
         return mixed
-
-
-class _Left:
-    """The items of a segment that are left, the best first, with their scores [R]."""
-
-    def __init__(self, preference: Preference) -> None:
-        self.scores = preference.logits.astype(np.float64)
-        self._items = list(range(len(self.scores)))
-
-    def place(self, item: int) -> int:
-        return self._items.index(item)
-
-    def take(self, place: int) -> int:
-        """The item at this place, which is left no more."""
-        self.scores = np.delete(self.scores, place)
-        return self._items.pop(place)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.models.data import Histories
+from matinee.models.data import SECOND, Histories
 from matinee.models.sequence.encoder import (
     PIECE,
     SERVING,
@@ -35,7 +35,7 @@ from matinee.models.sequence.encoder import (
     rms,
     split_heads,
 )
-from matinee.models.sequence.windows import latest, opening
+from matinee.models.sequence.windows import Events, gather, latest, opening
 
 Past = tuple[Floats, ...]
 """Keys and values [B, L, 2 D] of each block but the last, and of that its tokens [B, L, D]."""
@@ -92,29 +92,35 @@ class Encoder:
 
         Windows begin at these tokens [B], or where `opening` has them begin.
         """
-        known = histories.where(histories.titles >= 0)
-        lengths = (np.diff(known.offsets) + 1).tolist()  # the start is a token too
-        if begin is None:
-            begin = [opening(length, self.window) for length in lengths]
-        tokens = [
-            latest(known, *one, size=self.size, query_time=self.query_time, now=now)
-            for *one, now in zip(range(len(lengths)), begin, at.tolist(), strict=True)
-        ]
-        x = self._one(tokens[0]) if len(tokens) == 1 else self._all(tokens)
+        if len(histories) == 1:
+            x = self._one(self._latest(histories, int(at[0]), begin))
+        else:
+            x = self._all(histories, at, begin)
         wanted: Floats = finish(self.params, x, context, np)
         return wanted
 
-    def _all(self, windows: list[Tokens]) -> Floats:
+    def _latest(self, histories: Histories, now: int, begin: list[int] | None) -> Tokens:
+        known = histories.where(histories.titles >= 0)
+        begins = begin[0] if begin else opening(len(known.titles) + 1, self.window)
+        return latest(known, begins, size=self.size, query_time=self.query_time, now=now)
+
+    def _all(self, histories: Histories, at: NDArray[np.int64], begin: list[int] | None) -> Floats:
         """What the last token of each window has become [B, D]; those of one length together."""
-        lengths = np.array([one.titles.shape[1] for one in windows], np.int64)
-        x = np.zeros((len(windows), self.params["titles"].shape[1]), np.float32)
-        for length in set(lengths.tolist()):
-            alike = np.flatnonzero(lengths == length)
-            step = max(1, AT_ONCE // (self.heads * length * min(length, PIECE)))
+        events = Events.of(histories, self.size)
+        lengths = events.lengths.tolist()
+        begins = np.array(begin or [opening(length, self.window) for length in lengths], np.int64)
+        spans = events.lengths - begins
+        x = np.zeros((len(events), self.params["titles"].shape[1]), np.float32)
+        for span in set(spans.tolist()):
+            alike = np.flatnonzero(spans == span)
+            step = max(1, AT_ONCE // (self.heads * span * min(span, PIECE)))
             for start in range(0, len(alike), step):
                 members = alike[start : start + step]
-                parts = zip(*(windows[member] for member in members.tolist()), strict=True)
-                x[members] = self._many(Tokens(*map(np.concatenate, parts)))
+                now = at[members] / SECOND
+                chosen = (members, begins[members], span)
+                x[members] = self._many(
+                    gather(events, *chosen, query_time=self.query_time, now=now)
+                )
         return x
 
     def _many(self, tokens: Tokens) -> Floats:
@@ -176,7 +182,8 @@ class Encoder:
 
 def look_once(block: Params, h: Floats, bias: Floats, q: Floats) -> Floats:
     """`look_back` of one query [B, 1, D] for each member, at tokens [B, L, D] rather than at their
-    keys and values, which are never made: the matrices move to the query's side.
+    keys and values, which are never made: the matrices move to the query's side. Each head is a
+    query of its own then, and all of them `look` at the same tokens.
     """
     heads = len(bias)
     keys, values = (split_heads(one, heads) for one in halves(block["kv"]))

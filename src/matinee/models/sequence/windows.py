@@ -98,26 +98,23 @@ def opening(length: int, window: int) -> int:
     return max(0, -((window - length) // step) * step)
 
 
-def latest(
-    known: Histories, member: int, begin: int, *, size: int, query_time: bool, now: int
-) -> Tokens:
-    """The window [1, L] of a member from `begin` to the end, as `gather` has it where the next
-    event is at `now`, in microseconds.
+def latest(known: Histories, begin: int, *, size: int, query_time: bool, now: int) -> Tokens:
+    """The window [1, L] of a single member from `begin` to the end, at `now` in microseconds: what
+    `gather` makes of it, sooner.
 
-    `known` holds titles of a vocabulary of `size` alone. Written for one member at a time.
+    `known` holds titles of a vocabulary of `size` alone.
     """
-    first, stop = known.offsets[member : member + 2].tolist()
-    started, since = not begin, first + max(begin - 1, 0)
-    events, shape = slice(since, stop), (1, stop - since + started)
+    started, first = not begin, max(begin - 1, 0)
+    shape = (1, len(known.titles) - first + started)
     titles, gaps = np.full(shape, size, np.int32), np.zeros(shape, np.float32)
     signals = np.zeros(shape, np.uint8)
-    if stop > since:
-        titles[0, started:] = known.titles[events]
-        times = known.times[events]
-        before, after = ([], [now]) if query_time else ([known.times[max(since - 1, first)]], [])
-        gaps[0, started:] = knots(np.diff(np.concatenate([before, times, after])) / SECOND)
+    if len(known.titles) > first:
+        titles[0, started:] = known.titles[first:]
+        before, after = ([], [now]) if query_time else ([known.times[max(first - 1, 0)]], [])
+        times = np.concatenate([before, known.times[first:], after])
+        gaps[0, started:] = knots(np.diff(times) / SECOND)
         if len(known.signals):
-            signals[0, started:] = known.signals[events]
+            signals[0, started:] = known.signals[first:]
     return Tokens(titles, gaps, signals)
 
 
@@ -144,11 +141,12 @@ def gather(
     length: int,
     *,
     query_time: bool,
+    now: NDArray[np.float64] | None = None,
 ) -> Tokens:
     """Windows [B, length] of these members from `begin` on; padding repeats the last token.
 
-    The gap of a token is the time since the one before, or with `query_time` until the one after;
-    the first, or the last, of a history has none, and a start has none.
+    The gap of a token is the time since the one before, or with `query_time` until the one after:
+    of the last token of a history until `now` (seconds), 0 if that is not given. A start has none.
     """
     here, stop = _places(events, members, begin, length)
     times = events.times
@@ -157,6 +155,9 @@ def gather(
         gaps = times[here] - times[np.maximum(here - 1, first)]
     else:
         gaps = times[np.minimum(here + 1, stop)] - times[here]
+        if now is not None:
+            last = (here == stop) & (here > events.offsets[members][:, None])
+            gaps = np.where(last, now[:, None] - times[here], gaps)
     return Tokens(events.titles[here], knots(gaps), events.signals[here])
 
 
