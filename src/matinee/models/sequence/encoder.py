@@ -165,7 +165,10 @@ def rms(x: Array, xp: Any) -> Array:
 
 
 def silu(x: Array, xp: Any) -> Array:
-    """x / (1 + exp(-x)), and 0 where the exp would overflow."""
+    """x / (1 + exp(-x)), and 0 where the exp overflows: its gradient must be kept from that."""
+    if xp is np:
+        with np.errstate(over="ignore"):
+            return x / (1 + np.exp(-x))
     return x / (1 + xp.exp(-xp.maximum(x, -80)))
 
 

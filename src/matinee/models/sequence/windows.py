@@ -110,9 +110,12 @@ def latest(known: Histories, begin: int, *, size: int, query_time: bool, now: in
     signals = np.zeros(shape, np.uint8)
     if len(known.titles) > first:
         titles[0, started:] = known.titles[first:]
-        before, after = ([], [now]) if query_time else ([known.times[max(first - 1, 0)]], [])
-        times = np.concatenate([before, known.times[first:], after])
-        gaps[0, started:] = knots(np.diff(times) / SECOND)
+        times = np.empty(len(known.times) - first + 1)  # a gap is from one to the next
+        if query_time:
+            times[:-1], times[-1] = known.times[first:], now
+        else:
+            times[1:], times[0] = known.times[first:], known.times[max(first - 1, 0)]
+        gaps[0, started:] = knots((times[1:] - times[:-1]) / SECOND)
         if len(known.signals):
             signals[0, started:] = known.signals[first:]
     return Tokens(titles, gaps, signals)
