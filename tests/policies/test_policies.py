@@ -170,6 +170,20 @@ def test_epsilon_greedy_by_hand():
     np.testing.assert_allclose(found, [0.1, 0.7 + 0.15, 1.0])
 
 
+@pytest.mark.parametrize("policy", [EpsilonGreedy(epsilon=0.2), InverseGap(gamma=30.0)])
+def test_many_choices_cross_blocks_and_refuse_what_is_not_finite(policy):
+    scores = np.random.default_rng(0).normal(size=(2_500, 4))
+    found = policy.choose(scores, np.random.default_rng(1))
+    for row in (0, 1_023, 1_024, 2_499):
+        chances = policy.probabilities(policy.prefer(scores[row]), 4)
+        assert found.propensities[row] == pytest.approx(chances[found.actions[row]])
+    scores[2_000, 1] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        policy.choose(scores, np.random.default_rng(1))
+    with pytest.raises(ValueError, match="nothing to choose"):
+        policy.choose(scores[:, :0], np.random.default_rng(1))
+
+
 @pytest.mark.parametrize("wrong", [{"gamma": -1.0}, {"gamma": np.inf}, {"gamma": np.nan}])
 def test_a_gamma_out_of_range_is_refused(wrong):
     with pytest.raises(ValueError, match="gamma"):

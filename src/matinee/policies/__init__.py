@@ -1,6 +1,6 @@
 """Policies: beliefs become probabilities, and a draw whose propensity is known exactly."""
 
-from matinee.policies.base import Policy, Preference, PropensityKind, Slate, top
+from matinee.policies.base import Choices, Policy, Preference, PropensityKind, Slate, top
 from matinee.policies.epsilon_greedy import EpsilonGreedy
 from matinee.policies.inverse_gap import InverseGap
 from matinee.policies.plackett_luce import PlackettLuce
@@ -27,6 +27,7 @@ def policy_class(name: str) -> type[Policy]:
 
 __all__ = [
     "POLICIES",
+    "Choices",
     "EpsilonGreedy",
     "InverseGap",
     "PlackettLuce",

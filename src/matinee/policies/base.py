@@ -7,11 +7,15 @@ draws are cheap).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+BLOCK = 1_024
+"""Decisions that are chosen for at a time."""
 
 PropensityKind = Literal["conditional", "marginal", "joint"]
 
@@ -36,6 +40,16 @@ class Slate:
     actions: NDArray[np.int32]
     propensities: NDArray[np.float64]
     kind: PropensityKind
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """One action for each of N decisions: positions among their candidates [N], and how likely
+    each was [N].
+    """
+
+    actions: NDArray[np.int32]
+    propensities: NDArray[np.float64]
 
 
 class Policy(ABC):
@@ -79,6 +93,19 @@ class Policy(ABC):
         It is 0 for an action outside the segment and for one that stands earlier in the slate.
         """
 
+    def choose(self, scores: NDArray[np.floating[Any]], rng: np.random.Generator) -> Choices:
+        """One action for each of N decisions with scores [N, A] (finite, A >= 1), all at once.
+
+        As if each had been drawn with one slot, by a stream of its own: a page of pictures, say. It
+        has no record to be replayed from.
+        """
+        slates = [self.draw(self.prefer(row), 1, rng) for row in scores]
+        nothing = Slate(np.zeros(0, np.int32), np.zeros(0), self.kind)
+        return Choices(
+            np.concatenate([nothing.actions, *(slate.actions for slate in slates)]),
+            np.concatenate([nothing.propensities, *(slate.propensities for slate in slates)]),
+        )
+
     def probabilities(self, preference: Preference, candidates: int) -> NDArray[np.float64]:
         """First-slot probabilities [A] over all candidates; they sum to one."""
         whole = np.zeros(candidates)
@@ -106,6 +133,29 @@ def top(scores: NDArray[np.floating[Any]], size: int) -> NDArray[np.int32]:
     equal = np.flatnonzero(scores == least)[: size - len(above)]
     chosen = np.sort(np.concatenate([above, equal]))
     return chosen[np.argsort(-scores[chosen], kind="stable")].astype(np.int32)
+
+
+def in_blocks(
+    scores: NDArray[np.floating[Any]], choose: Callable[[NDArray[np.float64]], Choices]
+) -> Choices:
+    """What `choose` makes of scores [N, A], so few rows at a time that they stay in the cache.
+
+    Raises `ValueError` where one is not finite or there is nothing to choose from.
+    """
+    if not scores.shape[1]:
+        raise ValueError("there is nothing to choose from; leave out decisions without candidates")
+    size, actions, propensities = len(scores), [], []
+    for first in range(0, size, BLOCK):
+        block = scores[first : first + BLOCK].astype(np.float64)
+        if not np.isfinite(block.sum()) and not np.isfinite(block).all():
+            raise ValueError("scores must be finite; a model that gives NaN or inf is to be mended")
+        found = choose(block)
+        actions.append(found.actions)
+        propensities.append(found.propensities)
+    none = Choices(np.zeros(0, np.int32), np.zeros(0))
+    return Choices(
+        np.concatenate([none.actions, *actions]), np.concatenate([none.propensities, *propensities])
+    )
 
 
 def places(preference: Preference, actions: NDArray[np.int32]) -> NDArray[np.intp]:

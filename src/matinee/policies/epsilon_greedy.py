@@ -8,7 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.policies.base import Policy, Preference, Slate, places, take_turns, top
+from matinee.policies.base import (
+    Choices,
+    Policy,
+    Preference,
+    Slate,
+    in_blocks,
+    places,
+    take_turns,
+    top,
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,20 @@ class EpsilonGreedy(Policy):
         coins = rng.random(min(slots, size)) < self.epsilon
         order = take_turns(np.arange(size), np.argsort(rng.random(size)), coins)
         return Slate(preference.segment[order], self._conditional(order, size), self.kind)
+
+    def choose(self, scores: NDArray[np.floating[Any]], rng: np.random.Generator) -> Choices:
+        size = scores.shape[1]
+        if size > self.segment:
+            return super().choose(scores, rng)
+
+        def chosen(block: NDArray[np.float64]) -> Choices:
+            best = block.argmax(axis=1)
+            coins, places_drawn = rng.random((2, len(block)))
+            actions = np.where(coins < self.epsilon, (places_drawn * size).astype(np.intp), best)
+            propensities = self.epsilon / size + (1 - self.epsilon) * (actions == best)
+            return Choices(actions.astype(np.int32), propensities)
+
+        return in_blocks(scores, chosen)
 
     def propensities(
         self, preference: Preference, actions: NDArray[np.int32]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.policies.base import Policy, Preference, Slate, places, top
+from matinee.policies.base import Choices, Policy, Preference, Slate, in_blocks, places, top
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,8 @@ class InverseGap(Policy):
 
     def prefer(self, scores: NDArray[np.floating[Any]]) -> Preference:
         segment = top(scores, self.segment)
-        behind = scores[segment].astype(np.float64)
-        with np.errstate(over="ignore"):  # what is further behind than can be told comes last
-            behind -= behind[:1]
-        return Preference(segment, np.maximum(behind, -np.finfo(np.float32).max).astype(np.float32))
+        best_first = scores[segment].astype(np.float64)
+        return Preference(segment, -_behind(best_first[:1], best_first).astype(np.float32))
 
     def draw(self, preference: Preference, slots: int, rng: np.random.Generator) -> Slate:
         scores = preference.logits.astype(np.float64)
@@ -84,6 +82,24 @@ class InverseGap(Policy):
                 place = place if luck * (size + self.gamma * gap) < size else 0
             order.append(left.pop(place))
         return order
+
+    def choose(self, scores: NDArray[np.floating[Any]], rng: np.random.Generator) -> Choices:
+        size = scores.shape[1]
+        if size > self.segment:
+            return super().choose(scores, rng)
+
+        def chosen(block: NDArray[np.float64]) -> Choices:
+            best, rows = block.argmax(axis=1), np.arange(len(block))
+            chances = self._chances(_behind(block[rows, best][:, None], block), size)
+            chances[rows, best] = 0.0
+            up_to = np.cumsum(chances, axis=1)
+            actions = (up_to <= rng.random(len(block))[:, None]).sum(axis=1)
+            others = actions < size  # the best has what they leave
+            actions = np.where(others, actions, best)
+            propensities = np.where(others, chances[rows, actions], 1 - up_to[:, -1])
+            return Choices(actions.astype(np.int32), propensities)
+
+        return in_blocks(scores, chosen)
 
     def propensities(
         self, preference: Preference, actions: NDArray[np.int32]
@@ -123,6 +139,15 @@ class InverseGap(Policy):
     def _chances(self, gaps: NDArray[np.float64], size: Any) -> NDArray[np.float64]:
         """p of what is so far behind the best of `size` items, the best itself aside."""
         with np.errstate(over="ignore", divide="ignore"):  # of what is taken, in front of the best
-            mixed: NDArray[np.float64] = (1 - self.epsilon) / (size + self.gamma * gaps)
+            mixed: NDArray[np.float64] = self.gamma * gaps
+            mixed += size
+            np.divide(1 - self.epsilon, mixed, out=mixed)
         mixed += self.epsilon / size
         return mixed
+
+
+def _behind(best: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far behind the best scores are, as float32 can tell it."""
+    with np.errstate(over="ignore"):
+        gaps = (best - scores).astype(np.float32)
+    return np.minimum(gaps, np.finfo(np.float32).max, dtype=np.float64)

@@ -115,6 +115,30 @@ class PolicyConformance(ABC):
                 assert (slate.propensities <= 1).all()
                 assert slate.kind == policy.kind
 
+    def test_many_are_chosen_for_as_one_is(self) -> None:
+        policy = self.make()
+        for scores in SCORES:
+            preference = policy.prefer(np.array(scores))
+            probabilities = policy.probabilities(preference, len(scores))
+            many = np.tile(np.array(scores), (DRAWS, 1))
+            found = policy.choose(many, np.random.default_rng(20_260_102))
+            assert found.actions.shape == found.propensities.shape == (DRAWS,)
+            chances = probabilities[found.actions]
+            np.testing.assert_allclose(found.propensities, chances, rtol=1e-12, atol=1e-12)
+            seen = np.bincount(found.actions, minlength=len(scores))
+            assert not seen[probabilities == 0].any(), "an action of probability 0 was chosen"
+            possible = probabilities > 0
+            assert _agree(seen[possible], DRAWS * probabilities[possible])
+
+    def test_each_of_many_is_chosen_for_by_its_own_scores(self) -> None:
+        policy, rng = self.make(), np.random.default_rng(5)
+        scores = rng.normal(size=(50, 6))
+        found = policy.choose(scores, rng)
+        for row, action, propensity in zip(scores, found.actions, found.propensities, strict=True):
+            chance = policy.propensities(policy.prefer(row), np.array([action], np.int32))[0]
+            assert abs(chance - propensity) < 1e-12
+        assert len(policy.choose(scores[:0], rng).actions) == 0
+
     def test_a_slate_holds_distinct_candidates_of_the_segment(self) -> None:
         policy, rng = self.make(), np.random.default_rng(11)
         for scores in SCORES:
