@@ -306,5 +306,5 @@ def test_features_without_number_are_refused_by_name() -> None:
     asked = Context(Histories.of([[]] * size), np.zeros(size, np.int64), (), features)
     responses = Responses(np.zeros(size, np.int32), np.ones(size), np.ones(size), asked)
     dataset = Dataset(Vocabulary("a"), [], 0, responses=[InMemory(responses)])
-    with pytest.raises(ValueError, match=r"20,001 features, such as 'id=9999'"):
+    with pytest.raises(ValueError, match=r"20,000 features, such as 'id=19999'"):
         Linear(by=["id"]).fit(dataset)

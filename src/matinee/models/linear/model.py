@@ -13,7 +13,7 @@ from scipy.linalg import solve_triangular
 
 from matinee.models.base import Floats, Model, checked
 from matinee.models.data import Content, Context, Dataset, Indices, Vocabulary
-from matinee.models.linear.sums import Plan, Sums, check_few, deviation, moved, sums_of, weights_of
+from matinee.models.linear.sums import Plan, Sums, check_size, deviation, moved, sums_of, weights_of
 from matinee.models.linear.told import about_of, common, told_of
 from matinee.models.run import Run
 
@@ -180,7 +180,7 @@ class Linear(Model):
     def _keep(self, sums: Sums, about: Doubles) -> None:
         """Work out the posterior; every last row is of an action that was never chosen."""
         size, facets = len(sums.names), 1 + about.shape[1]
-        check_few(sums.names, len(sums.gram), facets)
+        check_size(sums.names, len(sums.gram), facets)
         self._sums, self._about = sums, about
         self._places = {name: place for place, name in enumerate(sums.names)}
         gram = np.concatenate([sums.gram, np.zeros((1, size, size))])
@@ -207,12 +207,7 @@ class Linear(Model):
 
     def _members(self, context: Context) -> Doubles:
         """Members as rows [B, P]."""
-        rows = np.zeros((len(context), len(self._places)))
-        for row, told in zip(rows, told_of(context, self.by), strict=True):
-            for name, value in told.items():
-                if name in self._places:
-                    row[self._places[name]] = value
-        return rows
+        return told_of(context, self.by).under(self._places)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from matinee.models.data import DAY, ResponseShard, Vocabulary
-from matinee.models.linear.told import ALWAYS, told_of
+from matinee.models.linear.told import ALWAYS, check_few, told_of
 
 Doubles = NDArray[np.float64]
 
@@ -53,7 +54,8 @@ class Sums:
         return self.gram, self.moments, self.squares
 
     def _named(self, names: tuple[str, ...]) -> Sums:
-        places = np.array([names.index(name) for name in self.names])
+        where = {name: place for place, name in enumerate(names)}
+        places = np.array([where[name] for name in self.names])
         gram = np.zeros((len(self.gram), len(names), len(names)))
         gram[:, places[:, None], places] = self.gram
         moments = np.zeros((len(self.gram), len(names)))
@@ -70,23 +72,22 @@ class Plan(NamedTuple):
 
 def sums_of(shard: ResponseShard, plan: Plan) -> Sums:
     responses = shard.load()
-    told = list(told_of(responses.context, plan.by))
-    names = tuple(sorted({ALWAYS, *(name for row in told for name in row)}))
-    check_few(names, plan.size, 1)
-    places = {name: place for place, name in enumerate(names)}
-    rows = np.zeros((len(told), len(names)))
-    for row, known in zip(rows, told, strict=True):
-        row[[places[name] for name in known]] = list(known.values())
-    weights = weights_of(plan.half_life, plan.as_of, responses.context.at)
-    gram = np.zeros((plan.size, len(names), len(names)))
-    moments, squares = np.zeros((plan.size, len(names))), np.zeros(plan.size)
-    for action in np.unique(responses.actions[responses.actions >= 0]).tolist():
-        own = responses.actions == action
-        x, r = rows[own], responses.rewards[own]
-        weighed = x * weights[own, None]
-        gram[action], moments[action] = weighed.T @ x, weighed.T @ r
-        squares[action] = weights[own] @ (r * r)
-    return Sums(names, gram, moments, squares)
+    told = told_of(responses.context, plan.by)
+    check_size(told.names, plan.size, 1)
+    known = np.flatnonzero(responses.actions >= 0)
+    order = known[np.argsort(responses.actions[known], kind="stable")]
+    actions, rewards = responses.actions[order], responses.rewards[order]
+    rows, weights = told.rows[order], weights_of(plan.half_life, plan.as_of, responses.context.at)
+    weighed = rows * weights[order, None]
+    size = len(told.names)
+    gram, moments = np.zeros((plan.size, size, size)), np.zeros((plan.size, size))
+    edges = np.flatnonzero(np.diff(actions, prepend=-1, append=plan.size))
+    for begin, end in pairwise(edges.tolist()):
+        action, part = actions[begin], slice(begin, end)
+        gram[action] = weighed[part].T @ rows[part]
+        moments[action] = weighed[part].T @ rewards[part]
+    squares = np.bincount(actions, weights[order] * rewards**2, plan.size).astype(float)
+    return Sums(told.names, gram, moments, squares)
 
 
 def weights_of(half_life: float, as_of: int, at: Any) -> Any:
@@ -96,14 +97,9 @@ def weights_of(half_life: float, as_of: int, at: Any) -> Any:
     return np.exp2(-np.maximum(as_of - at, 0) / (half_life * DAY))
 
 
-def check_few(names: Sequence[str], actions: int, facets: int) -> None:
-    most = min(MOST_SHARED // facets, int((MOST_SUMS / max(actions, 1)) ** 0.5))
-    if len(names) > most:
-        raise ValueError(
-            f"members have {len(names):,} features, such as {names[-1]!r}, more than {most:,} for "
-            f"{actions:,} actions of {facets - 1} facets; leave out of `by` what is an id, or let "
-            "the app send a few classes of it"
-        )
+def check_size(names: Sequence[str], actions: int, facets: int) -> None:
+    """Raise `ValueError` where sums or equations would grow too large."""
+    check_few(names, min(MOST_SHARED // facets, int((MOST_SUMS / max(actions, 1)) ** 0.5)))
 
 
 def moved(part: Doubles, old: Vocabulary, new: Vocabulary) -> Doubles:
