@@ -11,8 +11,10 @@ as a share of those that the best picture in hindsight would have had above them
 tests. Settings are chosen on every third test, at all of the traffic, and judged on the others.
 
 *Off-policy*: each picture's impressions are split at random. On the first quarter the model learns,
-its policy is valued on the second (SNIPS, propensities as they were in it), and that is held
-against what its pictures earned in the other half.
+its policy is valued on the second by the propensities that were planned, 1 / K (IPS), and that is
+held against what its pictures earned in the other half. IPS sees whether pictures were shown as
+often as planned, which is what the uneven weeks are about; whether the same people saw them, no
+split of the same impressions can tell.
 
 Both once more for the weeks that the sample-ratio check finds badly randomised.
 """
@@ -29,7 +31,7 @@ import polars as pl
 import rich
 from rich.table import Table
 
-from matinee.evaluation.off_policy import SNIPS, Batch
+from matinee.evaluation.off_policy import IPS, Batch
 from matinee.experiments import irregular, sample_ratio
 from matinee.models import Context, Dataset, Histories, InMemory, Linear, Responses, Vocabulary
 from matinee.policies import EpsilonGreedy, InverseGap, PlackettLuce, Policy, Thompson
@@ -166,8 +168,8 @@ def held_out(test: Pictures, strength: float, policy: Policy, seed: int) -> tupl
     wanted = chances(model, policy)
     rest, won = half - first, clicks - learned
     logged = responses(rest, won)
-    batch = Batch.of(logged.rewards, (rest / rest.sum())[logged.actions], wanted[logged.actions])
-    found = SNIPS().add(batch).result()
+    planned = np.full(len(logged), 1 / len(rest))
+    found = IPS().add(Batch.of(logged.rewards, planned, wanted[logged.actions])).result()
     variance = (wanted**2 * other * (1 - other) / (test.shown - half)).sum()
     return found.value, found.error, float(wanted @ other), float(np.sqrt(variance))
 

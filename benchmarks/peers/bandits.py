@@ -4,8 +4,9 @@
 
 Needs `pip install "vowpalwabbit==9.11.*" "mabwiser==2.7.*"` in an environment of its own. PEER is
 `vw` (`--cb_explore_adf --squarecb -q UA`, text examples, SETTING is `--gamma_scale`) or `mabwiser`
-(LinUCB, SETTING is alpha; it learns in batches of 100 and decides one at a time). Prints JSON: the
-mean reward over the rounds, and seconds of deciding and of learning.
+(LinUCB on the numbers and a constant, SETTING is alpha; it decides a hundred at a time and learns
+from them before the next). Prints JSON: the mean reward over the rounds, and decisions and choices
+learned from a second: one at a time, and where it can, by 800 and by 1,000.
 """
 
 import json
@@ -38,32 +39,49 @@ def vw(contexts, facets, chances, luck, setting):
         learner.learn([shared, *told])
         deciding, learning = deciding + middle - begin, learning + time.perf_counter() - middle
         earned += reward
-    return earned / len(luck), deciding, learning
+    rates = {"deciding one": len(luck) / deciding, "learning one": len(luck) / learning}
+    return {"reward": earned / len(luck)} | rates
 
 
 def mabwiser(contexts, facets, chances, luck, setting):
     from mabwiser.mab import MAB, LearningPolicy
 
     learner = MAB(list(range(len(facets))), LearningPolicy.LinUCB(alpha=setting), seed=1)
-    actions, rewards, deciding, learning = [], [], 0.0, 0.0
-    for number, (x, p, u) in enumerate(zip(contexts, chances, luck, strict=True)):
+    contexts = np.hstack([np.ones((len(contexts), 1)), contexts])
+    earned = []
+    for first in range(0, len(luck), 100):
+        x, p, u = (each[first : first + 100] for each in (contexts, chances, luck))
+        actions = np.array(learner.predict(x)) if first else np.arange(len(x)) % len(facets)
+        rewards = (u < p[np.arange(len(x)), actions]).astype(float)
+        (learner.partial_fit if first else learner.fit)(actions, rewards, x)
+        earned.append(rewards)
+
+    def rate(work, size, times):
         begin = time.perf_counter()
-        action = learner.predict(x[None]) if number >= 100 else number % len(facets)
-        deciding += time.perf_counter() - begin
-        actions.append(action)
-        rewards.append(float(u < p[action]))
-        if number % 100 == 99:
-            begin = time.perf_counter()
-            part = slice(number - 99, number + 1)
-            learn = learner.fit if number == 99 else learner.partial_fit
-            learn(actions[part], rewards[part], contexts[part])
-            learning += time.perf_counter() - begin
-    return float(np.mean(rewards)), deciding, learning
+        for number in range(times):
+            work(slice(number * size % 10_000, number * size % 10_000 + size))
+        return size * times / (time.perf_counter() - begin)
+
+    actions, rewards = np.arange(len(luck)) % len(facets), (luck < 0.3).astype(float)
+
+    def learn(part):
+        learner.partial_fit(actions[part], rewards[part], contexts[part])
+
+    def decide(part):
+        learner.predict(contexts[part])
+
+    rates = {
+        "deciding one": rate(decide, 1, 1_000),
+        "deciding many": rate(decide, 800, 12),
+        "learning one": rate(learn, 1, 500),
+        "learning many": rate(learn, 1_000, 10),
+    }
+    return {"reward": float(np.concatenate(earned).mean())} | rates
 
 
 if __name__ == "__main__":
     path, peer, setting = sys.argv[1:]
     with np.load(path, allow_pickle=False) as file:
         parts = [file[name] for name in ("contexts", "facets", "chances", "luck")]
-    earned, deciding, learning = {"vw": vw, "mabwiser": mabwiser}[peer](*parts, float(setting))
-    print(json.dumps({"reward": earned, "deciding": deciding, "learning": learning}))
+    found = {"vw": vw, "mabwiser": mabwiser}[peer](*parts, float(setting))
+    print(json.dumps(found))

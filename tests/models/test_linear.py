@@ -111,7 +111,7 @@ def test_draws_have_the_posterior_s_mean_and_covariance() -> None:
     _, covariance = by_hand(dataset, 5.0, 0.7)
     asked = context(3, np.random.default_rng(1))
     rows = rows_of(asked)
-    drawn = model.sample(asked, draws=20_000, rng=np.random.default_rng(2))
+    drawn = model.sample(asked, draws=20_000, seed=2)
     assert drawn.shape == (20_000, 3, 4)
     expected = model._noise**2 * np.einsum("bp,apcq,bq->bac", rows, covariance, rows)
     deviations = np.sqrt(np.einsum("baa->ba", expected))
@@ -141,13 +141,42 @@ def test_a_model_without_a_posterior_says_so() -> None:
         model.believe(Context(Histories.of([[]]), np.zeros(1, np.int64)), draws=3)
 
 
-def test_draws_on_candidates_and_of_an_unknown_action() -> None:
+def test_draws_on_candidates_are_columns_and_an_unknown_action_is_one_without_content() -> None:
     model = Linear(by=BY).fit(data(np.random.default_rng(0)))
     asked = context(2, np.random.default_rng(1))
-    some = np.array([2, -1], np.int32)
-    drawn = model.sample(asked, some, draws=4_000, rng=np.random.default_rng(2))
-    mean = model.believe(asked, some).mean
-    assert np.allclose(drawn.mean(axis=0), mean, rtol=0, atol=5 * drawn.std() / np.sqrt(4_000))
+    drawn = model.sample(asked, np.array([2, -1, 0], np.int32), draws=4_000)
+    whole = model.sample(asked, draws=4_000)
+    assert np.allclose(drawn[..., [0, 2]], whole[..., [2, 0]], rtol=0, atol=1e-12)
+    nothing = model.adopt(Content.of({"nothing": []}))
+    known = nothing.sample(asked, nothing.titles.encode(["nothing"]), draws=4_000)[..., 0]
+    unknown = drawn[..., 1]
+    assert model.believe(asked, np.array([-1], np.int32)).mean == pytest.approx(
+        nothing.believe(asked, nothing.titles.encode(["nothing"])).mean
+    )
+    assert unknown.std(axis=0) == pytest.approx(known.std(axis=0), rel=0.1)
+    assert unknown.mean(axis=0) == pytest.approx(
+        known.mean(axis=0), abs=6 * float(known.std()) / np.sqrt(4_000)
+    )
+
+
+def test_how_sure_it_is_does_not_depend_on_the_unit_of_rewards() -> None:
+    dataset = data(np.random.default_rng(0))
+    (shard,) = dataset.responses
+    found = shard.load()
+    asked = context(2, np.random.default_rng(1))
+    plain = Linear(by=BY).fit(dataset).sample(asked, draws=50)
+    small = replace(found, rewards=found.rewards * 1e-3)
+    scaled = Linear(by=BY).fit(replace(dataset, responses=[InMemory(small)]))
+    assert np.allclose(scaled.sample(asked, draws=50), plain * 1e-3, rtol=1e-9)
+
+
+def test_what_was_never_told_in_training_says_nothing_however_much_it_is() -> None:
+    model = Linear(by=["likes"], strength=20.0).fit(truth(400, np.random.default_rng(8)))
+    size = 4_000
+    features = tuple({"likes": str(number)} for number in range(size))
+    asked = Context(Histories.of([[]] * size), np.zeros(size, np.int64), (), features)
+    silent = Context(Histories.of([[]]), np.zeros(1, np.int64))
+    assert (model.believe(asked).mean == model.believe(silent).mean).all()
 
 
 @pytest.mark.parametrize("half_life", [0.0, 20.0])
@@ -162,9 +191,7 @@ def test_updates_come_to_what_a_fit_on_everything_is(half_life: float) -> None:
     asked = context(20, rng)
     expected = whole.believe(asked).mean
     assert np.allclose(model.believe(asked).mean, expected, rtol=0, atol=1e-10)
-    one, other = (
-        each.sample(asked, draws=3, rng=np.random.default_rng(0)) for each in (model, whole)
-    )
+    one, other = (each.sample(asked, draws=3) for each in (model, whole))
     assert np.allclose(one, other, rtol=0, atol=1e-8)
 
 
@@ -262,8 +289,9 @@ values = st.one_of(
     st.booleans(),
     st.floats(),
     st.integers(),
+    st.sampled_from([10**400, -(10**400)]),
     words,
-    st.lists(st.one_of(st.floats(), words), max_size=3),
+    st.lists(st.one_of(st.floats(), words, st.just(10**400)), max_size=3),
     st.dictionaries(words, st.one_of(st.floats(), st.lists(st.floats(), max_size=1)), max_size=3),
 )
 
@@ -289,8 +317,10 @@ def test_whatever_the_app_says_scores_are_finite_and_kept(
     "wrong",
     [
         {"by": "country"},
+        {"by": [""]},
         {"strength": 0.0},
         {"ridge": float("nan")},
+        {"ridge": 1e-9},
         {"half_life": -1.0},
         {"facets": -1},
     ],

@@ -13,8 +13,8 @@ from matinee.models import Context, Model
 from matinee.policies import Policy, Preference
 from matinee.surfaces import History
 
-BATCH = 256
-"""Decisions that are scored at once."""
+BATCH, NUMBERS = 256, 20_000_000
+"""Decisions that are scored at once, at most, and numbers that draws for them may take."""
 
 
 class Counterfactual:
@@ -42,8 +42,10 @@ class Counterfactual:
         for name in dict.fromkeys(record.eligible for record in records):
             rows = [row for row, record in enumerate(records) if record.eligible == name]
             codes = self.model.titles.encode(eligible[name])
-            for first in range(0, len(rows), BATCH):
-                part = rows[first : first + BATCH]
+            each = max(1, self.policy.draws * len(codes))
+            size = max(1, min(BATCH, NUMBERS // each))
+            for first in range(0, len(rows), size):
+                part = rows[first : first + size]
                 context = self._context([records[i] for i in part], [histories[i] for i in part])
                 belief = self.model.believe(context, codes, draws=self.policy.draws)
                 for place, row in enumerate(part):

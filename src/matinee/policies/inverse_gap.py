@@ -138,7 +138,8 @@ class InverseGap(Policy):
 
     def _chances(self, gaps: NDArray[np.float64], size: Any) -> NDArray[np.float64]:
         """p of what is so far behind the best of `size` items, the best itself aside."""
-        with np.errstate(over="ignore", divide="ignore"):  # of what is taken, in front of the best
+        # Of what is taken, and so in front of the best, anything may come out.
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             mixed: NDArray[np.float64] = self.gamma * gaps
             mixed += size
             np.divide(1 - self.epsilon, mixed, out=mixed)

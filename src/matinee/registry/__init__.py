@@ -2,7 +2,7 @@
 
 from matinee.registry.approvals import Approvals, Judged
 from matinee.registry.changes import Change
-from matinee.registry.registry import Registry
+from matinee.registry.registry import Registry, check_together
 from matinee.registry.version import Version, check_surface, parse_version
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "Registry",
     "Version",
     "check_surface",
+    "check_together",
     "parse_version",
 ]

@@ -56,12 +56,7 @@ class Registry:
         check_surface(surface)
         _check_known(model, models.MODELS, "matinee.models.MODELS")
         _check_known(policy, policies.POLICIES, "matinee.policies.POLICIES")
-        if policy.draws and not model.has_posterior():
-            raise MatineeError(
-                f"{policy.name} cannot choose by {model.name}",
-                why="it looks at draws from a posterior, and the model has none",
-                next_step=f"matinee train {surface} --model linear",
-            )
+        check_together(surface, model, policy)
         if parent is not None and self.get(parent).surface != surface:
             raise MatineeError(f"{parent} cannot be the parent", why=f"it is not of {surface}")
         described = (json.dumps(dict(settings)), json.dumps(dict(metrics)))
@@ -219,6 +214,16 @@ class Registry:
             "SELECT max(number) AS number FROM registry_versions WHERE surface = ?", (surface,)
         )
         return 1 + max(row["number"] or 0, *files.numbers(home), 0)
+
+
+def check_together(surface: str, model: Model, policy: Policy) -> None:
+    """Raise `MatineeError` where a policy needs what a model has not."""
+    if policy.draws and not model.has_posterior():
+        raise MatineeError(
+            f"{policy.name} cannot choose by {model.name}",
+            why="it looks at draws from a posterior, and the model has none",
+            next_step=f"matinee train {surface} --model linear",
+        )
 
 
 def _check_known(

@@ -18,7 +18,7 @@ from matinee.errors import MatineeError
 from matinee.evaluation import Report, Split
 from matinee.models import Dataset, Model, Progress, Run
 from matinee.policies import Policy
-from matinee.registry import Version
+from matinee.registry import Version, check_together
 from matinee.service.checkpoints import Checkpoint, Started, interrupted_models
 from matinee.service.content import content_of, reads_content
 from matinee.service.datasets import HistoriesOfBucket, histories_of, training_set
@@ -221,6 +221,7 @@ class _Training:
     told: Told
 
     def begin(self, model: Model, as_of: datetime) -> Version:
+        check_together(self.surface, model, self._policy(self.policy))
         with self._kept(model).held() as kept:
             data = self._data(model, as_of)  # what was kept is forgotten only if there is any
             began = Started(as_of, _plain(model.settings()), self.policy)
@@ -232,6 +233,9 @@ class _Training:
             began = kept.started(_plain(model.settings()))
             data = self._data(model, began.as_of)
             return self._end(model, data, kept, began, resume=True)
+
+    def _policy(self, name: str | None) -> Policy:
+        return usual_policy(self.service.surface(self.surface), name)
 
     def _kept(self, model: Model) -> Checkpoint:
         return Checkpoint(self.service.folder / CHECKPOINTS, self.surface, model.name)
@@ -259,7 +263,7 @@ class _Training:
         version = self.service.registry.register(
             self.surface,
             model,
-            usual_policy(self.service.surface(self.surface), self.policy or began.policy),
+            self._policy(self.policy or began.policy),
             data_as_of=began.as_of,
             settings=model.settings(),
             metrics=_latest_metrics(self.service, self.surface, model),

@@ -18,6 +18,8 @@ from matinee.models.linear.told import about_of, common, told_of
 from matinee.models.run import Run
 
 Doubles = NDArray[np.float64]
+LEAST = 1e-6
+"""Of strength and ridge: with less, sums of many choices are told apart no more."""
 SEED = 2_026
 """What beliefs are drawn with: the same question has the same draws."""
 
@@ -34,10 +36,10 @@ class Linear(Model):
     .. math:: x^\top \theta_a, \qquad \theta_a \sim N(M z_a,\ \tfrac{\sigma^2}{\kappa} I), \qquad
               M_{pf} \sim N(0, \tfrac{\sigma^2}{\lambda})
 
-    so `strength` = kappa > 0 choices of an action weigh as much as what its content says of it, and
-    an action that was never chosen is known by its content alone; `ridge` = lambda > 0 holds back
-    what is shared. With S_a and R_a the sums of x x^T and of x r over the choices of a, and
-    K_a = (S_a + kappa I)^{-1}, the posterior is in closed form:
+    so `strength` = kappa choices of an action weigh as much as what its content says of it, and an
+    action that was never chosen is known by its content alone; `ridge` = lambda holds back what is
+    shared; both are 1e-6 at least. With S_a and R_a the sums of x x^T and of x r over the choices
+    of a, and K_a = (S_a + kappa I)^{-1}, the posterior is in closed form:
 
     .. math:: \Lambda = \lambda I + \kappa \sum_a S_a K_a \otimes z_a z_a^\top, \qquad
               \hat M = \Lambda^{-1} \kappa \sum_a K_a R_a \otimes z_a, \qquad
@@ -72,6 +74,10 @@ class Linear(Model):
         "ICML 2013. arXiv:1209.3352 (the draws).",
     )
 
+    _shared: Doubles
+    _noise: float
+    _kept_draws: dict[tuple[int, int], Doubles]
+
     def __init__(
         self,
         by: Sequence[str] = ("country",),
@@ -82,9 +88,11 @@ class Linear(Model):
     ) -> None:
         if isinstance(by, str):
             raise ValueError(f"by is {by!r}; give a list of names, such as [{by!r}]")
+        if "" in by:
+            raise ValueError("by names nothing; give names of features, such as 'country'")
         for name, value in (("strength", strength), ("ridge", ridge)):
-            if not 0 < value < float("inf"):
-                raise ValueError(f"{name} is {value}; give a number above 0")
+            if not LEAST <= value < float("inf"):
+                raise ValueError(f"{name} is {value}; give a number from {LEAST:g}")
         if not 0 <= half_life < float("inf"):
             raise ValueError(f"half_life is {half_life}; give days, or 0 to forget nothing")
         if facets < 0:
@@ -140,31 +148,37 @@ class Linear(Model):
         return model
 
     def sample(
-        self,
-        context: Context,
-        candidates: Indices | None = None,
-        *,
-        draws: int,
-        rng: np.random.Generator,
+        self, context: Context, candidates: Indices | None = None, *, draws: int, seed: int = SEED
     ) -> Doubles:
-        """Expected rewards [draws, B, A] under draws of all coefficients from the posterior."""
+        """Expected rewards [draws, B, A] under draws of all coefficients from the posterior.
+
+        The draws of an action are the same whichever other candidates there are.
+        """
         self._require_fitted()
         chosen = np.arange(len(self.titles)) if candidates is None else candidates
-        lower = np.linalg.cholesky(self._precision)
-        noise = rng.normal(size=(len(lower), draws))
-        shared = solve_triangular(lower.T, noise, lower=False).T.reshape(draws, *self._shared.shape)
-        shared = self._shared + self._noise * shared
-        inverse, known = self._inverse[chosen], self._moments[chosen]
-        drawn = known + self.strength * np.einsum("mpf,af->map", shared, self._rows_of[chosen])
+        shared, inverse = self._drawn(draws, seed), self._inverse[chosen]
+        drawn = np.einsum("mpf,af->map", shared, self._rows_of[chosen])
+        drawn = self._moments[chosen] + self.strength * drawn
+        shape = (draws, inverse.shape[1])
+        noise = np.array([_noise(shape, seed, action) for action in chosen.tolist()])
+        noise = self._noise * noise.reshape(len(chosen), *shape)
         own = np.einsum("apq,maq->map", inverse, drawn)
-        own += np.einsum(
-            "apq,maq->map", np.linalg.cholesky(inverse), self._noise * rng.normal(size=own.shape)
-        )
+        own += np.einsum("apq,amq->map", np.linalg.cholesky(inverse), noise)
         rewards: Doubles = np.einsum("bp,map->mba", self._members(context), own)
         return rewards
 
+    def _drawn(self, draws: int, seed: int) -> Doubles:
+        """Draws of M [draws, P, F], kept for the next question."""
+        if (draws, seed) not in self._kept_draws:
+            lower = np.linalg.cholesky(self._precision)
+            noise = _noise((draws, len(lower)), seed, -2).T
+            found = solve_triangular(lower.T, noise, lower=False).T
+            shared: Doubles = self._noise * found.reshape(draws, *self._shared.shape)
+            self._kept_draws = {(draws, seed): self._shared + shared}
+        return self._kept_draws[draws, seed]
+
     def _samples(self, context: Context, candidates: Indices | None, draws: int) -> Floats:
-        return self.sample(context, candidates, draws=draws, rng=np.random.default_rng(SEED))
+        return self.sample(context, candidates, draws=draws)
 
     def _fit(self, dataset: Dataset, run: Run) -> None:
         self._as_of = dataset.as_of
@@ -182,7 +196,7 @@ class Linear(Model):
         size, facets = len(sums.names), 1 + about.shape[1]
         check_size(sums.names, len(sums.gram), facets)
         self._sums, self._about = sums, about
-        self._places = {name: place for place, name in enumerate(sums.names)}
+        self._kept_draws = {}
         gram = np.concatenate([sums.gram, np.zeros((1, size, size))])
         self._moments = np.concatenate([sums.moments, np.zeros((1, size))])
         self._inverse = np.linalg.inv(gram + self.strength * np.eye(size))
@@ -207,7 +221,7 @@ class Linear(Model):
 
     def _members(self, context: Context) -> Doubles:
         """Members as rows [B, P]."""
-        return told_of(context, self.by).under(self._places)
+        return told_of(context, self.by, self._sums.names).rows
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {
@@ -241,3 +255,8 @@ def _text(names: Sequence[str]) -> NDArray[np.uint8]:
 
 def _names(text: NDArray[np.uint8]) -> tuple[str, ...]:
     return tuple(json.loads(text.tobytes()))
+
+
+def _noise(shape: tuple[int, int], seed: int, action: int) -> Doubles:
+    """Standard normal numbers of an action's own: -1 is one that is unknown, -2 what is shared."""
+    return np.random.default_rng([seed, action + 2]).normal(size=shape)

@@ -15,12 +15,12 @@ from matinee.models.linear.told import ALWAYS, check_few, told_of
 
 Doubles = NDArray[np.float64]
 
-MOST_SUMS, MOST_SHARED = 20_000_000, 3_000
+MOST_SUMS, MOST_SHARED = 20_000_000, 5_000
 """Actions times features of members squared, and features of members times those of actions, at
 most: 160 MB of sums, and as many equations to solve.
 """
 COIN = 0.25
-"""The variance of one choice that is added to what was seen, where sigma^2 is worked out."""
+"""The mean square of rewards where nothing was earned yet: that of a coin around its mean."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,10 @@ def moved(part: Doubles, old: Vocabulary, new: Vocabulary) -> Doubles:
 
 
 def deviation(sums: Sums, own: Doubles) -> float:
-    """The square root of the mean squared residual."""
-    count = sums.gram[:, 0, 0].sum()
+    """The square root of the mean squared residual, as if one more choice had been as far off as
+    rewards are from 0.
+    """
+    count, squares = sums.gram[:, 0, 0].sum(), sums.squares.sum()
     explained = 2 * sums.moments - np.einsum("apq,aq->ap", sums.gram, own)
-    left = sums.squares.sum() - (explained * own).sum()
-    return float(np.sqrt((max(left, 0.0) + COIN) / (count + 1)))
+    left = max(squares - (explained * own).sum(), 0.0)
+    return float(np.sqrt((left + (squares / count if squares else COIN)) / (count + 1)))

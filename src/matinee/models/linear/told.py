@@ -27,58 +27,65 @@ class Told(NamedTuple):
     names: tuple[str, ...]
     rows: Doubles
 
-    def under(self, places: Mapping[str, int]) -> Doubles:
-        """The numbers of the features that have a place [N, len(places)], 0 where not told."""
-        rows = np.zeros((len(self.rows), len(places)))
-        known = [at for at, name in enumerate(self.names) if name in places]
-        rows[:, [places[self.names[at]] for at in known]] = self.rows[:, known]
-        return rows
 
-
-def told_of(context: Context, by: Sequence[str]) -> Told:
-    """What a context tells under these names, and what is 1 for everybody."""
-    size = len(context)
-    parts = [Told((ALWAYS,), np.ones((size, 1)))]
-    parts += [_column(name, context.values(name)) for name in dict.fromkeys(by)]
-    places = {name: 0 for part in parts for name in part.names}
-    names = tuple(sorted(places))
-    places.update({name: place for place, name in enumerate(names)})
-    rows = np.zeros((size, len(names)))
-    for part in parts:
-        rows[:, [places[name] for name in part.names]] += part.rows
-    return Told(names, rows)
-
-
-def _column(name: str, values: Sequence[Any]) -> Told:
-    """One name's features; numbers, and lists of as many, quickly."""
-    kinds = set(map(type, values))
-    if kinds and kinds <= {int, float}:
-        return Told((name,), _cut(np.array(values, float)[:, None]))
-    if kinds and kinds <= {list, tuple} and len(lengths := set(map(len, values))) == 1:
-        inside = {type(each) for value in values for each in value}
-        if inside <= {int, float}:
-            names = tuple(f"{name}.{place}" for place in range(lengths.pop()))
-            return Told(names, _cut(np.array(values, float).reshape(len(values), len(names))))
-    found = [dict(_features(name, value)) for value in values]
-    names = tuple(dict.fromkeys(name for told in found for name in told))
-    check_few(names)
+def told_of(context: Context, by: Sequence[str], known: Sequence[str] | None = None) -> Told:
+    """What a context tells under these names, and what is 1 for everybody; of `known` names alone,
+    in their order, where those are given.
+    """
+    parts = [Told((ALWAYS,), np.ones((len(context), 1)))]
+    parts += [_column(name, context.values(name), known) for name in dict.fromkeys(by)]
+    names = tuple(known or sorted({name for part in parts for name in part.names}))
     places = {name: place for place, name in enumerate(names)}
+    rows = np.zeros((len(context), len(names)))
+    for part in parts:
+        own = [at for at, name in enumerate(part.names) if name in places]
+        rows[:, [places[part.names[at]] for at in own]] += part.rows[:, own]
+    return Told(names, np.clip(rows, -LIMIT, LIMIT))
+
+
+def _column(name: str, values: Sequence[Any], known: Sequence[str] | None) -> Told:
+    """One name's features: numbers, and lists of as many, quickly."""
+    plain = _plain(name, values)
+    if plain is not None:
+        return plain
+    found = [dict(_features(name, value)) for value in values]
+    names = dict.fromkeys(each for told in found for each in told)
+    if known is not None:
+        names = dict.fromkeys(names.keys() & set(known))
+    check_few(tuple(names))
+    places = {each: place for place, each in enumerate(names)}
     rows = np.zeros((len(values), len(names)))
     for row, told in zip(rows, found, strict=True):
-        row[[places[name] for name in told]] = list(told.values())
-    return Told(names, _cut(rows))
+        for each, number in told.items():
+            if each in places:
+                row[places[each]] = number
+    return Told(tuple(names), rows)
 
 
-def _cut(numbers: Doubles) -> Doubles:
-    """What is not finite says nothing."""
-    return np.clip(np.where(np.isfinite(numbers), numbers, 0.0), -LIMIT, LIMIT)
+def _plain(name: str, values: Sequence[Any]) -> Told | None:
+    """Of a column of numbers, or of lists of as many numbers each."""
+    kinds = set(map(type, values))
+    names: tuple[str, ...] = (name,)
+    if kinds and kinds <= {list, tuple}:
+        sizes = set(map(len, values))
+        names = tuple(f"{name}.{place}" for place in range(max(sizes)))
+        check_few(names)
+        kinds = {type(each) for value in values for each in value} if len(sizes) == 1 else {str}
+    if not kinds or not kinds <= {int, float}:
+        return None
+    try:
+        numbers = np.array(values, float).reshape(len(values), len(names))
+    except OverflowError:  # of whole numbers that no float has
+        return None
+    finite = np.where(np.isfinite(numbers), numbers, 0.0)
+    return Told(names, np.clip(finite, -LIMIT, LIMIT))
 
 
 def _features(name: str, value: Any) -> Iterator[tuple[str, float]]:
     if isinstance(value, (str, bool)):
         yield f"{name}={value}", 1.0
-    elif isinstance(value, (int, float)):
-        yield name, min(max(value, -LIMIT), LIMIT) if isfinite(value) else 0.0
+    elif isinstance(value, int) or (isinstance(value, float) and isfinite(value)):
+        yield name, float(min(max(value, -LIMIT), LIMIT))
     elif isinstance(value, (Mapping, list, tuple)):
         inner = value.items() if isinstance(value, Mapping) else enumerate(value)
         for key, number in inner:
@@ -91,8 +98,8 @@ def check_few(names: Sequence[str], most: int = MOST_NAMES) -> None:
     if len(names) > most:
         raise ValueError(
             f"members have {len(names):,} features, such as {names[-1]!r}, more than {most:,} that "
-            "can be learned of; leave out of `by` what is an id, or let the app send a few classes "
-            "of it"
+            "can be learned of here; leave out of `by` what is an id, let the app send a few "
+            "classes of it, or set `facets`, those of actions, lower"
         )
 
 
