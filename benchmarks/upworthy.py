@@ -130,10 +130,10 @@ def gains(
 ) -> np.ndarray:
     """Clicks above uniform choice, and those of the best above it, [tests, PARTS, 2]."""
     found = np.zeros((len(asked), len(PARTS), 2))
-    for row, test in zip(found, asked, strict=True):
+    for number, (row, test) in enumerate(zip(found, asked, strict=True)):
+        model = Linear(by=[], strength=strength)  # each test has luck of its own
         runs = [
-            replay(test, Linear(by=[], strength=strength), policy, np.random.default_rng(seed))
-            for seed in seeds
+            replay(test, model, policy, np.random.default_rng([seed, number])) for seed in seeds
         ]
         clicks = np.mean(runs, axis=0)[[round(ROUNDS * part) - 1 for part in PARTS]]
         edges = np.linspace(0, test.traffic, ROUNDS + 1).astype(int)
