@@ -46,8 +46,8 @@ def overheard(monkeypatch):
     def listen(kind: type) -> list:
         believed, believe = [], kind.believe
 
-        def believe_aloud(self, context, candidates=None):
-            belief = believe(self, context, candidates)
+        def believe_aloud(self, context, candidates=None, **asked):
+            belief = believe(self, context, candidates, **asked)
             believed.append(belief.mean[0])
             return belief
 

@@ -47,7 +47,7 @@ def test_a_fit_that_is_interrupted_in_its_process_goes_on_to_the_same_weights(
     made, tmp_path, monkeypatch, capsys
 ):
     folder = Path(shutil.copytree(made, tmp_path / "shows"))
-    (folder / "matinee.toml").write_text(PLAN.replace("epochs = 2", "epochs = 40"))
+    (folder / "matinee.toml").write_text(PLAN.replace("epochs = 2", "epochs = 240"))
     monkeypatch.setenv("MATINEE_SERVICE", str(folder))
     process = subprocess.Popen(
         [sys.executable, "-m", "matinee", "train", "titles", "--model", "sequence"],
@@ -56,21 +56,21 @@ def test_a_fit_that_is_interrupted_in_its_process_goes_on_to_the_same_weights(
     )
     try:
         told = process.stderr.readline()
-        while " epoch 1 of 40, " in told:
+        while " epoch 1 of 240, " in told:
             told = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=240)
     finally:
         process.kill()
-    assert " of 40, " in told, told
+    assert " of 240, " in told, told
     assert process.returncode == 130, said
     with Service.open(folder) as service:
         service.lake.put([Title(title_id="later", name="Later")])
         service.lake.seal()
     assert run(["train", "titles", "--resume"]) == 0
     told = capsys.readouterr().err
-    assert " epoch 40 of 40" in told
-    assert " epoch 1 of 40" not in told
+    assert " epoch 240 of 240" in told
+    assert " epoch 1 of 240" not in told
     with Service.open(folder) as service:
         resumed = service.registry.versions("titles")[-1]
         whole = training.train(service, ["sequence"], as_of=resumed.data_as_of, by="test")[0]
