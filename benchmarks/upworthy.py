@@ -31,6 +31,7 @@ import polars as pl
 import rich
 from rich.table import Table
 
+from matinee.decisions.preferring import prefer
 from matinee.evaluation.off_policy import IPS, Batch
 from matinee.experiments import irregular, sample_ratio
 from matinee.models import Context, Dataset, Histories, InMemory, Linear, Responses, Vocabulary
@@ -102,12 +103,8 @@ def dataset(shown: np.ndarray, clicks: np.ndarray) -> Dataset:
 def chances(model: Linear, policy: Policy) -> np.ndarray:
     """p [K] of each picture."""
     asked = Context(Histories.of([[]]), np.zeros(1, np.int64))
-    belief = model.believe(asked, draws=policy.draws)
-    if belief.samples is not None:
-        preference = policy.prefer_among(belief.samples[:, 0])
-    else:
-        preference = policy.prefer(belief.mean[0])
-    return policy.probabilities(preference, belief.mean.shape[1])
+    belief, size = model.believe(asked, draws=policy.draws), len(model.titles)
+    return policy.probabilities(prefer(policy, belief, 0, np.arange(size)), size)
 
 
 def replay(test: Pictures, model: Linear, policy: Policy, rng: np.random.Generator) -> np.ndarray:

@@ -256,7 +256,7 @@ class Decider(Generic[SurfaceT]):
                     "memory of as much"
                 )
         allowed, lines = apply_masks(masks, situation, candidates)
-        preference = Preference(np.zeros(0, np.int32), np.zeros(0, np.float32))
+        preference = Preference.empty()
         if allowed.any():
             belief = self._belief(request, history, candidates, row)
             preference = prefer(self.policy, belief, 0, np.flatnonzero(allowed))

@@ -19,7 +19,7 @@ def prefer(policy: Policy, belief: Belief, row: int, allowed: NDArray[np.int64])
     array([2, 0], dtype=int32)
     """
     if not len(allowed):
-        return Preference(np.zeros(0, np.int32), np.zeros(0, np.float32))
+        return Preference.empty()
     if policy.draws and belief.samples is not None:
         preference = policy.prefer_among(belief.samples[:, row, allowed])
     else:

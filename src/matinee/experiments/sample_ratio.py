@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binom, chi2
 
+from matinee.evaluation.off_policy.multiple import holm
+
 FEW, MOST = 50, 2**53
 """With fewer units expected in an arm chi-square is simulated; more units than float64 counts."""
 DRAWS = 99_999
@@ -85,10 +87,5 @@ def irregular(
     codes = np.array([places[period] for period in periods], int)
     size, failures = (np.bincount(codes, of, len(names)) for of in (None, failed))
     chances = np.asarray(binom.sf(failures - 1, size, level))
-    named: list[Period] = []
-    for left, place in zip(range(len(names), 0, -1), np.argsort(chances), strict=True):
-        if chances[place] > alpha / left:
-            break
-        if failures[place] > 1:
-            named.append(names[place])
-    return sorted(named)
+    many = holm(chances, alpha) & (failures > 1)
+    return sorted(names[place] for place in np.flatnonzero(many).tolist())

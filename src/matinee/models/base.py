@@ -6,6 +6,7 @@ Shapes: B members in a batch, A candidate titles, V titles in a model's vocabula
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -203,6 +204,13 @@ def on_candidates(
     if not scores.shape[1]:
         return np.full((len(scores), len(candidates)), unknown, scores.dtype)
     return np.where(candidates >= 0, scores[:, candidates], np.asarray(unknown, scores.dtype))
+
+
+def several(setting: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The names; a `ValueError` where it is a single text, which is a sequence of letters too."""
+    if isinstance(names, str):
+        raise ValueError(f"{setting} is {names!r}; give a list of names, such as [{names!r}]")
+    return tuple(names)
 
 
 def checked(array: NDArray[Any], shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:

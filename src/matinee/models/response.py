@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.models.base import Floats, Model, checked, on_candidates
+from matinee.models.base import Floats, Model, checked, on_candidates, several
 from matinee.models.data import Context, Dataset, Indices, ResponseShard
 from matinee.models.run import Run
 
@@ -62,11 +62,9 @@ class Response(Model):
     )
 
     def __init__(self, by: Sequence[str] = ("country",), strength: float = 50.0) -> None:
-        if isinstance(by, str):
-            raise ValueError(f"by is {by!r}; give a list of names, such as [{by!r}]")
+        self.by = several("by", by)
         if not 0 < strength < float("inf"):
             raise ValueError(f"strength is {strength}; give a positive number of choices")
-        self.by = tuple(by)
         self.strength = strength
 
     def settings(self) -> dict[str, Any]:

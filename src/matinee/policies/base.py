@@ -7,9 +7,9 @@ draws are cheap).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,11 @@ class Preference:
     segment: NDArray[np.int32]
     logits: NDArray[np.float32]
 
+    @classmethod
+    def empty(cls) -> Self:
+        """Where there is nothing to choose from."""
+        return cls(np.zeros(0, np.int32), np.zeros(0, np.float32))
+
 
 @dataclass(frozen=True, slots=True)
 class Slate:
@@ -50,6 +55,14 @@ class Choices:
 
     actions: NDArray[np.int32]
     propensities: NDArray[np.float64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Choices | Slate]) -> Self:
+        """The choices of all parts, one part after the other."""
+        return cls(
+            np.concatenate([np.zeros(0, np.int32), *(part.actions for part in parts)]),
+            np.concatenate([np.zeros(0), *(part.propensities for part in parts)]),
+        )
 
 
 class Policy(ABC):
@@ -99,12 +112,7 @@ class Policy(ABC):
         As if each had been drawn with one slot, by a stream of its own: a page of pictures, say. It
         has no record to be replayed from.
         """
-        slates = [self.draw(self.prefer(row), 1, rng) for row in scores]
-        nothing = Slate(np.zeros(0, np.int32), np.zeros(0), self.kind)
-        return Choices(
-            np.concatenate([nothing.actions, *(slate.actions for slate in slates)]),
-            np.concatenate([nothing.propensities, *(slate.propensities for slate in slates)]),
-        )
+        return Choices.joined([self.draw(self.prefer(row), 1, rng) for row in scores])
 
     def probabilities(self, preference: Preference, candidates: int) -> NDArray[np.float64]:
         """First-slot probabilities [A] over all candidates; they sum to one."""
@@ -124,8 +132,7 @@ def top(scores: NDArray[np.floating[Any]], size: int) -> NDArray[np.int32]:
     >>> top(np.array([1.0, 3.0, 2.0, 3.0]), 3)
     array([1, 3, 2], dtype=int32)
     """
-    if not np.isfinite(scores).all():
-        raise ValueError("scores must be finite; a model that gives NaN or inf is to be mended")
+    require_finite(scores)
     if size >= len(scores):
         return np.argsort(-scores, kind="stable").astype(np.int32)
     least = np.partition(scores, -size)[-size]
@@ -144,18 +151,27 @@ def in_blocks(
     """
     if not scores.shape[1]:
         raise ValueError("there is nothing to choose from; leave out decisions without candidates")
-    size, actions, propensities = len(scores), [], []
-    for first in range(0, size, BLOCK):
+    found = []
+    for first in range(0, len(scores), BLOCK):
         block = scores[first : first + BLOCK].astype(np.float64)
-        if not np.isfinite(block.sum()) and not np.isfinite(block).all():
-            raise ValueError("scores must be finite; a model that gives NaN or inf is to be mended")
-        found = choose(block)
-        actions.append(found.actions)
-        propensities.append(found.propensities)
-    none = Choices(np.zeros(0, np.int32), np.zeros(0))
-    return Choices(
-        np.concatenate([none.actions, *actions]), np.concatenate([none.propensities, *propensities])
-    )
+        if not np.isfinite(block.sum()):  # quicker to ask, and finite numbers may add up to inf
+            require_finite(block)
+        found.append(choose(block))
+    return Choices.joined(found)
+
+
+def require_finite(scores: NDArray[np.floating[Any]]) -> None:
+    """Raise `ValueError` where a score is NaN or infinite."""
+    if not np.isfinite(scores).all():
+        raise ValueError("scores must be finite; a model that gives NaN or inf is to be mended")
+
+
+def require_exploring(epsilon: float, segment: int) -> None:
+    """Raise `ValueError` for a uniform share or a segment that cannot be."""
+    if not 0 <= epsilon <= 1:
+        raise ValueError(f"epsilon must lie in [0, 1], got {epsilon}")
+    if segment < 1:
+        raise ValueError(f"segment must hold at least 1 candidate, got {segment}")
 
 
 def places(preference: Preference, actions: NDArray[np.int32]) -> NDArray[np.intp]:

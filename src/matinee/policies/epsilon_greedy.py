@@ -15,6 +15,7 @@ from matinee.policies.base import (
     Slate,
     in_blocks,
     places,
+    require_exploring,
     take_turns,
     top,
 )
@@ -47,10 +48,7 @@ class EpsilonGreedy(Policy):
     segment: int = 100
 
     def __post_init__(self) -> None:
-        if not 0 <= self.epsilon <= 1:
-            raise ValueError(f"epsilon must lie in [0, 1], got {self.epsilon}")
-        if self.segment < 1:
-            raise ValueError(f"segment must hold at least 1 candidate, got {self.segment}")
+        require_exploring(self.epsilon, self.segment)
 
     def settings(self) -> dict[str, Any]:
         return asdict(self)

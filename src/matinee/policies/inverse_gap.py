@@ -8,7 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.policies.base import Choices, Policy, Preference, Slate, in_blocks, places, top
+from matinee.policies.base import (
+    Choices,
+    Policy,
+    Preference,
+    Slate,
+    in_blocks,
+    places,
+    require_exploring,
+    top,
+)
 
 
 @dataclass(frozen=True)
@@ -50,10 +59,7 @@ class InverseGap(Policy):
     def __post_init__(self) -> None:
         if not 0 <= self.gamma < np.inf:
             raise ValueError(f"gamma must be a number from 0, got {self.gamma}")
-        if not 0 <= self.epsilon <= 1:
-            raise ValueError(f"epsilon must lie in [0, 1], got {self.epsilon}")
-        if self.segment < 1:
-            raise ValueError(f"segment must hold at least 1 candidate, got {self.segment}")
+        require_exploring(self.epsilon, self.segment)
 
     def settings(self) -> dict[str, Any]:
         return asdict(self)

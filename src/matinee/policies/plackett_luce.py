@@ -8,7 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.policies.base import Policy, Preference, Slate, places, take_turns, top
+from matinee.policies.base import (
+    Policy,
+    Preference,
+    Slate,
+    places,
+    require_exploring,
+    take_turns,
+    top,
+)
 
 
 @dataclass(frozen=True)
@@ -60,10 +68,7 @@ class PlackettLuce(Policy):
     def __post_init__(self) -> None:
         if not 0 < self.temperature < np.inf:
             raise ValueError(f"temperature must be above 0, got {self.temperature}")
-        if not 0 <= self.epsilon <= 1:
-            raise ValueError(f"epsilon must lie in [0, 1], got {self.epsilon}")
-        if self.segment < 1:
-            raise ValueError(f"segment must hold at least 1 candidate, got {self.segment}")
+        require_exploring(self.epsilon, self.segment)
 
     def settings(self) -> dict[str, Any]:
         return asdict(self)

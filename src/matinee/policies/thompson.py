@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.policies.base import Policy, Preference, Slate, top
+from matinee.policies.base import Policy, Preference, Slate, require_finite, top
 from matinee.policies.plackett_luce import PlackettLuce
 
 LEFT = PlackettLuce(standardise=False)
@@ -62,9 +62,8 @@ class Thompson(Policy):
     def prefer_among(self, samples: NDArray[np.floating[Any]]) -> Preference:
         size = samples.shape[1]
         if not size:
-            return Preference(np.zeros(0, np.int32), np.zeros(0, np.float32))
-        if not np.isfinite(samples).all():
-            raise ValueError("scores must be finite; a model that gives NaN or inf is to be mended")
+            return Preference.empty()
+        require_finite(samples)
         best = samples == samples.max(axis=1, keepdims=True)
         share = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
         chances = (1 - self.epsilon) * share + self.epsilon / size

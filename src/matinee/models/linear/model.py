@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from matinee.models.base import Floats, Model, checked
+from matinee.models.base import Floats, Model, checked, several
 from matinee.models.data import Content, Context, Dataset, Indices, Vocabulary
 from matinee.models.linear.sums import Plan, Sums, check_size, deviation, moved, sums_of, weights_of
-from matinee.models.linear.told import about_of, common, told_of
+from matinee.models.linear.told import Doubles, about_of, common, told_of
 from matinee.models.run import Run
 
-Doubles = NDArray[np.float64]
 LEAST = 1e-6
 """Of strength and ridge: with less, sums of many choices are told apart no more."""
 SEED = 2_026
@@ -86,8 +85,7 @@ class Linear(Model):
         half_life: float = 0.0,
         facets: int = 32,
     ) -> None:
-        if isinstance(by, str):
-            raise ValueError(f"by is {by!r}; give a list of names, such as [{by!r}]")
+        self.by = several("by", by)
         if "" in by:
             raise ValueError("by names nothing; give names of features, such as 'country'")
         for name, value in (("strength", strength), ("ridge", ridge)):
@@ -97,7 +95,7 @@ class Linear(Model):
             raise ValueError(f"half_life is {half_life}; give days, or 0 to forget nothing")
         if facets < 0:
             raise ValueError(f"facets is {facets}; give a number of features, or 0 for none")
-        self.by, self.facets = tuple(by), facets
+        self.facets = facets
         self.strength, self.ridge, self.half_life = strength, ridge, half_life
 
     def settings(self) -> dict[str, Any]:
@@ -196,6 +194,7 @@ class Linear(Model):
         size, facets = len(sums.names), 1 + about.shape[1]
         check_size(sums.names, len(sums.gram), facets)
         self._sums, self._about = sums, about
+        self._places = {name: place for place, name in enumerate(sums.names)}
         self._kept_draws = {}
         gram = np.concatenate([sums.gram, np.zeros((1, size, size))])
         self._moments = np.concatenate([sums.moments, np.zeros((1, size))])
@@ -221,7 +220,7 @@ class Linear(Model):
 
     def _members(self, context: Context) -> Doubles:
         """Members as rows [B, P]."""
-        return told_of(context, self.by, self._sums.names).rows
+        return told_of(context, self.by, self._places).rows
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {

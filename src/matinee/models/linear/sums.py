@@ -8,12 +8,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from matinee.models.data import DAY, ResponseShard, Vocabulary
-from matinee.models.linear.told import ALWAYS, check_few, told_of
-
-Doubles = NDArray[np.float64]
+from matinee.models.linear.told import ALWAYS, Doubles, check_few, told_of
 
 MOST_SUMS, MOST_SHARED = 20_000_000, 5_000
 """Actions times features of members squared, and features of members times those of actions, at
@@ -54,6 +51,8 @@ class Sums:
         return self.gram, self.moments, self.squares
 
     def _named(self, names: tuple[str, ...]) -> Sums:
+        if names == self.names:
+            return self
         where = {name: place for place, name in enumerate(names)}
         places = np.array([where[name] for name in self.names])
         gram = np.zeros((len(self.gram), len(names), len(names)))

@@ -28,22 +28,22 @@ class Told(NamedTuple):
     rows: Doubles
 
 
-def told_of(context: Context, by: Sequence[str], known: Sequence[str] | None = None) -> Told:
-    """What a context tells under these names, and what is 1 for everybody; of `known` names alone,
-    in their order, where those are given.
+def told_of(context: Context, by: Sequence[str], known: Mapping[str, int] | None = None) -> Told:
+    """What a context tells under these names, and what is 1 for everybody; where the places of
+    `known` names are given, of those alone and there.
     """
     parts = [Told((ALWAYS,), np.ones((len(context), 1)))]
     parts += [_column(name, context.values(name), known) for name in dict.fromkeys(by)]
-    names = tuple(known or sorted({name for part in parts for name in part.names}))
-    places = {name: place for place, name in enumerate(names)}
-    rows = np.zeros((len(context), len(names)))
+    told = {name for part in parts for name in part.names}
+    places = known or {name: place for place, name in enumerate(sorted(told))}
+    rows = np.zeros((len(context), len(places)))
     for part in parts:
         own = [at for at, name in enumerate(part.names) if name in places]
         rows[:, [places[part.names[at]] for at in own]] += part.rows[:, own]
-    return Told(names, np.clip(rows, -LIMIT, LIMIT))
+    return Told(tuple(places), np.clip(rows, -LIMIT, LIMIT))
 
 
-def _column(name: str, values: Sequence[Any], known: Sequence[str] | None) -> Told:
+def _column(name: str, values: Sequence[Any], known: Mapping[str, int] | None) -> Told:
     """One name's features: numbers, and lists of as many, quickly."""
     plain = _plain(name, values)
     if plain is not None:
@@ -51,7 +51,7 @@ def _column(name: str, values: Sequence[Any], known: Sequence[str] | None) -> To
     found = [dict(_features(name, value)) for value in values]
     names = dict.fromkeys(each for told in found for each in told)
     if known is not None:
-        names = dict.fromkeys(names.keys() & set(known))
+        names = dict.fromkeys(names.keys() & known.keys())
     check_few(tuple(names))
     places = {each: place for place, each in enumerate(names)}
     rows = np.zeros((len(values), len(names)))
