@@ -1,58 +1,13 @@
-"""A log and histories in memory, and a small service on them."""
-
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+"""A small service on a log and histories in memory."""
 
 import pytest
+from remembered import AT, MemoryHistories, MemoryLog
 
 from matinee.decisions import Decider
-from matinee.lake.inbox import Receipt
-from matinee.lake.records import Decision, Title
+from matinee.lake.records import Title
 from matinee.models import Dataset, Histories, Popularity, Vocabulary
 from matinee.policies import PlackettLuce
-from matinee.surfaces import History, Request, Titles
-
-AT = datetime(2026, 3, 1, 20, tzinfo=UTC)
-
-
-class MemoryLog:
-    """Keeps the first record of each key, as the lake does."""
-
-    def __init__(self):
-        self.rows = {}
-        self.puts = []
-
-    def put(self, records):
-        self.puts.append(list(records))
-        return [self._put(record) for record in records]
-
-    def _put(self, record):
-        decision = isinstance(record, Decision)
-        key = (record.member_id, record.decision_id) if decision else record.eligible
-        duplicate = key in self.rows
-        stands = self.rows.setdefault(key, record)
-        return Receipt(list(self.rows).index(key), duplicate, stands)
-
-    def decisions(self):
-        return [record for record in self.rows.values() if isinstance(record, Decision)]
-
-
-@dataclass
-class MemoryHistories:
-    """Histories in a dictionary; an unknown member has none."""
-
-    members: dict = field(default_factory=dict)
-
-    def history(self, member_id):
-        return self.members.get(member_id, History())
-
-    def generation(self, member_id):
-        return self.history(member_id).generation
-
-    def watch(self, member_id, *titles):
-        old = self.history(member_id)
-        seen = (*old.titles, *titles)
-        self.members[member_id] = History(seen, tuple(range(len(seen))), old.generation + 1)
+from matinee.surfaces import Request, Titles
 
 
 def catalogue(size=40):

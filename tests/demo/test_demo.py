@@ -36,7 +36,7 @@ def service(simulated: Path):
 
 
 def test_it_says_what_it_does_and_how_to_go_on(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(demo, "WorldSettings", SMALL)
+    monkeypatch.setattr(demo.loop, "WorldSettings", SMALL)
     folder = tmp_path / "my demo"
     assert run(["demo", str(folder), "--no-serve"]) == 0
     printed = capsys.readouterr()

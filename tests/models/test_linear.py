@@ -338,3 +338,105 @@ def test_features_without_number_are_refused_by_name() -> None:
     dataset = Dataset(Vocabulary("a"), [], 0, responses=[InMemory(responses)])
     with pytest.raises(ValueError, match=r"20,000 features, such as 'id=19999'"):
         Linear(by=["id"]).fit(dataset)
+
+
+def grouped(rng: np.random.Generator, size: int = 600, *, luck: bool = True) -> Dataset:
+    """Pictures of two titles: one is watched far more often, and seldom shown as `kiss`."""
+    titles = Vocabulary(["duel", "kiss", "hill", "lake"])
+    about = {
+        "duel": {"title=up": 1.0, "picture=action": 0.5},
+        "kiss": {"title=up": 1.0, "picture=action": -0.5},
+        "hill": {"title=down": 1.0, "picture=action": 0.5},
+        "lake": {"title=down": 1.0, "picture=action": -0.5},
+    }
+    actions = rng.choice(4, size, p=[0.55, 0.05, 0.2, 0.2]).astype(np.int32)
+    worth = np.array([0.6, 0.6, 0.1, 0.1])[actions]
+    rewards = (rng.random(size) < worth).astype(float) if luck else worth
+    responses = Responses(actions, rewards, np.full(size, 0.25), context(size, rng))
+    return Dataset(
+        titles, [], 100 * DAY, responses=[InMemory(responses)], content=Content.of(about)
+    )
+
+
+def everyone() -> Context:
+    return Context(Histories.of([[]]), np.zeros(1, np.int64), (), ({},))
+
+
+def test_within_groups_what_they_have_in_common_speaks_for_no_action() -> None:
+    """`kiss` is no worse than `duel` and was shown seldom: what is known of it is drawn towards its
+    title's mean, not towards that of all titles, which would keep it from being shown ever more.
+    """
+    dataset = grouped(np.random.default_rng(1), luck=False)
+    gaps = {}
+    for within in ("", "title"):
+        model = Linear(by=["nothing"], facets=0, within=within).fit(dataset)
+        duel, kiss, *_ = model.believe(everyone()).mean[0]
+        gaps[within] = abs(duel - kiss)
+    assert gaps["title"] < 1e-9
+    assert gaps[""] > 0.05
+
+
+def test_within_groups_is_a_regression_of_rewards_less_their_mean() -> None:
+    dataset = grouped(np.random.default_rng(2))
+    (shard,) = dataset.responses
+    rows = shard.load()
+    means = np.array(
+        [rows.rewards[np.isin(rows.actions, pair)].mean() for pair in ((0, 1), (2, 3))]
+    )
+    level = means[[0, 0, 1, 1]]
+    less = replace(rows, rewards=rows.rewards - level[rows.actions])
+    plain = replace(dataset, responses=[InMemory(less)])
+    grouped_model = Linear(by=BY, within="title").fit(dataset)
+    found = Linear(by=BY, facets=1).fit(replace(plain, content=_without_titles(dataset)))
+    asked = context(5, np.random.default_rng(3))
+    np.testing.assert_allclose(
+        grouped_model.believe(asked).mean, found.believe(asked).mean + level, atol=1e-9
+    )
+    drawn = grouped_model.sample(asked, draws=20)
+    np.testing.assert_allclose(drawn, found.sample(asked, draws=20) + level, atol=1e-9)
+
+
+def _without_titles(dataset: Dataset) -> Content:
+    assert dataset.content is not None
+    weights = dataset.content.matrix.toarray()[
+        :, dataset.content.features.encode(["picture=action"])
+    ]
+    ids = dataset.content.titles.ids
+    return Content.of(
+        {
+            name: {"picture=action": float(weight)}
+            for name, (weight,) in zip(ids, weights, strict=True)
+        }
+    )
+
+
+def test_within_groups_updates_are_refits_and_files_keep_them(tmp_path: Path) -> None:
+    first, later = grouped(np.random.default_rng(4)), grouped(np.random.default_rng(5))
+    both = replace(first, responses=[*first.responses, *later.responses])
+    model = Linear(by=BY, within="title").fit(first).update(later)
+    asked = context(4, np.random.default_rng(6))
+    expected = Linear(by=BY, within="title").fit(both).believe(asked).mean
+    np.testing.assert_allclose(model.believe(asked).mean, expected, atol=1e-10)
+    model.save(tmp_path / "model")
+    assert np.array_equal(
+        load_model(tmp_path / "model").believe(asked).mean, model.believe(asked).mean
+    )
+
+
+def test_a_new_picture_has_its_titles_level_and_one_of_a_new_title_that_of_all() -> None:
+    dataset = grouped(np.random.default_rng(7))
+    more = {"dusk": {"title=up": 1.0}, "sand": {"title=new": 1.0}}
+    model = Linear(by=["nothing"], within="title").fit(dataset).adopt(Content.of(more))
+    ids = model.titles.encode(["duel", "kiss", "dusk", "sand", "unknown"])
+    duel, kiss, dusk, sand, unknown = model.believe(everyone(), ids).mean[0]
+    (shard,) = dataset.responses
+    mean = shard.load().rewards.mean()
+    assert abs(dusk - (duel + kiss) / 2) < 0.05
+    assert abs(sand - mean) < 0.05
+    assert abs(unknown - mean) < 0.05
+
+
+def test_what_names_a_group_is_no_facet() -> None:
+    """There are as many groups as titles: each would be a feature of its own."""
+    model = Linear(by=["nothing"], within="title", facets=9).fit(grouped(np.random.default_rng(8)))
+    assert model._facets == ("picture=action",)

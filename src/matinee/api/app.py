@@ -15,10 +15,12 @@ from starlette.applications import Starlette
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from matinee.api.bodies import (
+    Assignment,
+    AssignmentsAnswer,
     DecideBody,
     DecisionAnswer,
     EventError,
@@ -31,19 +33,29 @@ from matinee.api.bodies import (
 from matinee.api.gauges import ServiceGauges
 from matinee.api.guard import Guard, Limits, Metrics, Refusal
 from matinee.api.openapi import document
-from matinee.decisions import Decider, Home
+from matinee.decisions import Assigner
 from matinee.desk.pages import pages
 from matinee.errors import MatineeError
 from matinee.lake.inbox import Receipt
-from matinee.lake.records import Event, MemberId
+from matinee.lake.records import Decision, Event, MemberId
+from matinee.service.pictures import file_of
 from matinee.service.runtime import NoChampionError, Runtime, UnknownSurfaceError
+from matinee.surfaces import Artwork
 from matinee.surfaces import Request as Asked
 
 log = logging.getLogger("matinee.api")
 
 JSON = "application/json"
-MAX_DECIDE = 16_384
-"""Bytes of a request for a decision: its features stay in memory and in the log."""
+IMAGE = {
+    "cache-control": "private, max-age=3600",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    "x-content-type-options": "nosniff",
+}
+MAX_DECIDE = 65_536
+"""Bytes of a request for a decision."""
+MAX_FEATURES, MAX_SHARED = 16_384, 2_048
+"""Bytes of its features, which stay in memory and in the log: once, or with each of its subjects.
+"""
 
 
 class UnstorableError(Exception):
@@ -73,6 +85,7 @@ class Api:
                 Route("/v1/decide/{surface}", self.decide, methods=["POST"]),
                 Route("/v1/events", self.events, methods=["POST"]),
                 Route("/v1/members/{member_id:any}/home", self.preview_home, methods=["GET"]),
+                Route("/v1/pictures/{picture_id:any}", self.picture, methods=["GET"]),
                 Route("/healthz", self.healthz, methods=["GET"]),
                 Route("/readyz", self.readyz, methods=["GET"]),
                 Route("/metrics", self.show_metrics, methods=["GET"]),
@@ -96,21 +109,36 @@ class Api:
         self.app = Guard(starlette, limits, self.metrics)
 
     async def decide(self, request: Request) -> Response:
-        """One decision on one surface, durable before it is answered."""
-        decider = self.runtime.champion(request.path_params["surface"])
-        asked = self._asked(await _decide_body(request))
-        decision = decider.propose(asked)
-        receipts = await self._log(decider, [decision])
+        """One decision on one surface, or what stands for each subject there; durable before it is
+        answered.
+        """
+        surface, body = request.path_params["surface"], await _decide_body(request)
+        if body.subjects:
+            return await self._assign(self.runtime.assigner(surface), body)
+        decider, asked = self.runtime.champion(surface), self._asked(body)
+        receipts = await self._log(decider.records([decider.propose(asked)]))
         (standing,) = decider.standing(receipts)
         return self._json(DecisionAnswer.of(standing, duplicate=receipts[-1].duplicate))
 
+    async def _assign(self, assigner: Assigner[Any], body: DecideBody) -> Response:
+        asked, subjects = self._asked(body), list(dict.fromkeys(body.subjects))
+        standing, drawn = assigner.propose(asked, subjects)
+        if drawn:
+            receipts = await self._log(assigner.records(drawn))
+            standing = standing | assigner.standing(receipts)
+        answer = AssignmentsAnswer(
+            request_id=asked.request_id,
+            surface=assigner.surface.name,
+            member_id=asked.member_id,
+            assignments=[Assignment.of(one, standing[one]) for one in subjects if one in standing],
+        )
+        return self._json(answer)
+
     async def decide_home(self, request: Request) -> Response:
         """A whole home page: one decision a row, durable together before they are answered."""
-        asked = self._asked(await _decide_body(request))
-        decider = self.runtime.champion("titles")
-        home = Home(decider)
-        receipts = await self._log(decider, home.propose(asked))
-        return self._json(home.page(asked, decider.standing(receipts)))
+        asked, home = self._asked(await _decide_body(request)), self.runtime.home()
+        receipts = await self._log(home.records(asked))
+        return self._json(home.standing(asked, receipts))
 
     async def preview_home(self, request: Request) -> Response:
         """The page that a member would get now. Nothing is decided and nothing is logged."""
@@ -147,6 +175,22 @@ class Api:
         )
         return self._json(answer, 422 if errors and not receipts else 200)
 
+    async def picture(self, request: Request) -> Response:
+        """A crop of a picture that the service knows, from its folder; it may be kept for an hour.
+
+        An image is shown and never run: whoever opens one by itself gets it without scripts.
+        """
+        surface = self.runtime.service.surfaces[Artwork.name]
+        known = surface.pictures if isinstance(surface, Artwork) else {}
+        picture = known.get(request.path_params["picture_id"])
+        if picture is None:
+            raise HTTPException(404, "there is no such picture")
+        try:
+            path, kind = file_of(self.runtime.service, picture, request.query_params.get("ratio"))
+        except MatineeError as missing:
+            raise HTTPException(404, missing.what) from missing
+        return FileResponse(path, headers=IMAGE, media_type=kind)
+
     async def healthz(self, _: Request) -> Response:
         """The process lives."""
         return self._json(Health("ok"))
@@ -182,15 +226,16 @@ class Api:
             )
         )
 
-    async def _log(self, decider: Decider[Any], decisions: Sequence[Any]) -> list[Receipt]:
-        records = decider.records(decisions)
+    async def _log(self, records: Sequence[msgspec.Struct]) -> list[Receipt]:
+        """Make decisions durable, and count those that are new."""
         try:
             written = self.runtime.service.lake.submit(records)
         except ValueError as wrong:  # features that no row can hold, as an integer of 65 bits
             raise UnstorableError(str(wrong)) from wrong
         receipts = await asyncio.wrap_future(written)
-        new = sum(not receipt.duplicate for receipt in receipts[-len(decisions) :])
-        self.metrics.decisions.labels(decider.surface.name, decider.version).inc(new)
+        for one in receipts:
+            if isinstance(one.record, Decision) and not one.duplicate:
+                self.metrics.decisions.labels(one.record.surface, one.record.policy).inc()
         return receipts
 
     def _decode_events(self, body: bytes) -> tuple[list[Event], list[EventError]]:
@@ -250,7 +295,11 @@ class Api:
 
 
 async def _decide_body(request: Request) -> DecideBody:
-    body = await request.body()
-    if len(body) > MAX_DECIDE:
+    sent = await request.body()
+    if len(sent) > MAX_DECIDE:
         raise HTTPException(413, f"a request for a decision has at most {MAX_DECIDE} bytes")
-    return msgspec.json.decode(body, type=DecideBody)
+    body = msgspec.json.decode(sent, type=DecideBody)
+    most = MAX_SHARED if body.subjects else MAX_FEATURES
+    if len(sent) > most and len(msgspec.json.encode(body.features)) > most:
+        raise HTTPException(413, f"the features of this request have at most {most} bytes")
+    return body

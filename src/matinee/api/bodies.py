@@ -9,8 +9,18 @@ import msgspec
 from msgspec import Meta
 
 from matinee.decisions import HomePage
-from matinee.lake.records import Country, Decision, Device, Id, MemberId, Probability
+from matinee.lake.records import (
+    Country,
+    Decision,
+    Device,
+    Id,
+    MemberId,
+    Probability,
+    from_micros,
+)
+from matinee.surfaces import Choice
 
+MOST_SUBJECTS = 1_000
 Slots = Annotated[int, Meta(ge=1, le=100, description="how many titles are wanted")]
 
 
@@ -27,6 +37,10 @@ class DecideBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     country: Country | None = None
     device: Device | None = None
     features: dict[str, Any] = {}
+    subjects: Annotated[
+        list[Id],
+        Meta(max_length=MOST_SUBJECTS, description="titles, where a surface chooses for each"),
+    ] = []
 
 
 class PreviewQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +88,37 @@ class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands for a member and a subject, durable in the log, since `at`."""
+
+    subject: str
+    action: str
+    decision_id: str
+    at: datetime
+    policy: str
+    propensity: Probability
+
+    @classmethod
+    def of(cls, subject: str, choice: Choice) -> Assignment:
+        return cls(
+            subject=subject,
+            action=choice.action,
+            decision_id=choice.decision_id,
+            at=from_micros(choice.at),
+            policy=choice.policy,
+            propensity=choice.propensity,
+        )
+
+
+class AssignmentsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands for each subject, in the order asked; none for one with nothing to show."""
+
+    request_id: str
+    surface: str
+    member_id: str
+    assignments: list[Assignment]
+
+
 class EventError(msgspec.Struct, frozen=True):
     """Why one event of a batch was refused; `row` counts from 0."""
 
@@ -103,6 +148,8 @@ class Health(msgspec.Struct, frozen=True):
 
 
 __all__ = [
+    "Assignment",
+    "AssignmentsAnswer",
     "DecideBody",
     "DecisionAnswer",
     "EventError",

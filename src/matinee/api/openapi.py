@@ -9,6 +9,7 @@ import msgspec
 
 import matinee
 from matinee.api.bodies import (
+    AssignmentsAnswer,
     DecideBody,
     DecisionAnswer,
     EventError,
@@ -19,7 +20,17 @@ from matinee.api.bodies import (
 from matinee.api.guard import Refusal
 from matinee.lake.records import Event
 
-_TYPES = (DecideBody, DecisionAnswer, HomePage, EventsAnswer, EventError, Event, Health, Refusal)
+_TYPES = (
+    DecideBody,
+    DecisionAnswer,
+    AssignmentsAnswer,
+    HomePage,
+    EventsAnswer,
+    EventError,
+    Event,
+    Health,
+    Refusal,
+)
 _MEMBER = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[^@]+$"}
 
 
@@ -53,10 +64,17 @@ def _paths(surfaces: Sequence[str]) -> dict[str, Any]:
     return {
         "/v1/decide/{surface}": {
             "post": {
-                "summary": "Decide on one surface; durable before it is answered",
+                "summary": "Decide on one surface, or what stands for each subject there; durable "
+                "before it is answered",
                 "parameters": [surface],
                 "requestBody": decide,
-                "responses": _responses(DecisionAnswer, 404, 413, 422, 429, 503),
+                "responses": {
+                    **_responses(DecisionAnswer, 404, 413, 422, 429, 503),
+                    "200": {
+                        "description": "Done",
+                        **_content(DecisionAnswer, AssignmentsAnswer),
+                    },
+                },
             }
         },
         "/v1/decide": {
@@ -91,6 +109,19 @@ def _paths(surfaces: Sequence[str]) -> dict[str, Any]:
                 "responses": _responses(HomePage, 422, 429, 503),
             }
         },
+        "/v1/pictures/{picture_id}": {
+            "get": {
+                "summary": "A picture that stands for a title, as an image",
+                "parameters": [
+                    _parameter("picture_id", "path", {"type": "string", "minLength": 1}),
+                    _parameter("ratio", "query", {"type": "string", "examples": ["16:9"]}),
+                ],
+                "responses": {
+                    "200": {"description": "The image", "content": {"image/*": {}}},
+                    **_refusals(404, 429),
+                },
+            }
+        },
         "/healthz": {
             "get": {"summary": "The process lives", "security": [], "responses": _responses(Health)}
         },
@@ -121,8 +152,11 @@ def _body(kind: type) -> dict[str, Any]:
 
 
 def _responses(success: type, *refusals: int) -> dict[str, Any]:
-    answers = {str(status): {"description": "Refused", **_content(Refusal)} for status in refusals}
-    return {"200": {"description": "Done", **_content(success)}, **answers}
+    return {"200": {"description": "Done", **_content(success)}, **_refusals(*refusals)}
+
+
+def _refusals(*statuses: int) -> dict[str, Any]:
+    return {str(status): {"description": "Refused", **_content(Refusal)} for status in statuses}
 
 
 def _parameter(name: str, where: str, schema: dict[str, Any]) -> dict[str, Any]:

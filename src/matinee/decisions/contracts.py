@@ -28,6 +28,11 @@ class ChoiceSource(Protocol):
     def recent(self, surface: str, member_id: str, at: int) -> tuple[Choice, ...]:
         """What was chosen within the surface's memory before `at` (microseconds), oldest first."""
 
+    def recent_of(
+        self, surface: str, member_id: str, subjects: Sequence[str], at: int
+    ) -> list[tuple[Choice, ...]]:
+        """The same for each of these subjects, where the surface's unit is one."""
+
     def note(self, decision: Decision) -> None:
         """Take in a durable decision. The same again changes nothing."""
 

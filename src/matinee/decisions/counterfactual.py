@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from matinee.decisions.preferring import prefer
 from matinee.decisions.sequences import asked
@@ -50,7 +51,8 @@ class Counterfactual:
                 belief = self.model.believe(context, codes, draws=self.policy.draws)
                 for place, row in enumerate(part):
                     allowed = np.delete(np.arange(len(codes)), records[row].removed)
-                    found[row] = prefer(self.policy, belief, place, allowed)
+                    bonus = _bonus(records[row], eligible[name], allowed)
+                    found[row] = prefer(self.policy, belief, place, allowed, bonus)
         return [found[row] for row in range(len(records))]
 
     def _context(self, records: Sequence[Decision], histories: Sequence[History]) -> Context:
@@ -62,6 +64,16 @@ class Counterfactual:
             devices=[record.context.get("device") for record in records],
             features=[record.context.get("features", {}) for record in records],
         )
+
+
+def _bonus(
+    record: Decision, candidates: Sequence[str], allowed: NDArray[np.int64]
+) -> NDArray[np.float64] | float:
+    """What the candidates that were allowed were worth besides what a model expects."""
+    bonus = record.context.get("bonus")
+    if not bonus:
+        return 0.0
+    return np.array([bonus.get(candidates[place], 0.0) for place in allowed.tolist()])
 
 
 def _seen(record: Decision, history: History) -> History:

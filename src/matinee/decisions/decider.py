@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matinee.decisions.contracts import ChoiceSource, DecisionLog, HistorySource
+from matinee.decisions.eligible_sets import EligibleSets
 from matinee.decisions.ids import context_hash, decision_id, generator, seed_of
 from matinee.decisions.preferring import prefer
 from matinee.decisions.reasons import LATEST, Reasons
@@ -18,7 +19,7 @@ from matinee.decisions.recent import Recent
 from matinee.decisions.row import Row
 from matinee.decisions.sequences import asked, brief, moment
 from matinee.lake.inbox import Receipt
-from matinee.lake.records import Decision, Eligible, Masked, micros
+from matinee.lake.records import Decision, Masked, micros
 from matinee.models import Belief, Context, Model
 from matinee.policies import Policy, Preference
 from matinee.surfaces import (
@@ -83,8 +84,10 @@ class Decider(Generic[SurfaceT]):
         self._believed = Recent[Belief](DRAWN if policy.draws else SCORED)
         self._encoded = Recent[NDArray[np.int32]](SETS)
         self._narrowed = Recent[Candidates](SETS)
-        self._logged: set[str] = set()
-        self._unlogged: dict[str, Candidates] = {}
+        self._sets = EligibleSets()
+        self._tells = type(surface).told is not Surface.told
+        if surface.unit == "subject":
+            raise ValueError(f"{surface.name} chooses for subjects: an Assigner does that")
 
     def decide(self, request: Request, log: DecisionLog) -> Decision:
         """The decision that stands for this request, durable; the same again for a repeat."""
@@ -98,6 +101,7 @@ class Decider(Generic[SurfaceT]):
 
         Without anything to choose from it has no actions, and its masks say why.
         """
+        request = self._informed(request)
         candidates = self._eligible(request, row)
         prepared = self._prepare(request, candidates, row, above)
         slot = row.slot if row else None
@@ -156,6 +160,7 @@ class Decider(Generic[SurfaceT]):
         >>> decider.reasons(request).by_title(ids)
         {'coco': 'up', 'ronin': 'heat'}
         """
+        request = self._informed(request)
         candidates, chosen = self._eligible(request, None), self._chosen(request)
         return self._reasons.get(
             self._key(request, candidates, chosen), lambda: self._reason(request, candidates)
@@ -163,21 +168,21 @@ class Decider(Generic[SurfaceT]):
 
     def records(self, decisions: Sequence[Decision]) -> list[msgspec.Struct]:
         """What to put into the log for `decisions`: they, and eligible sets it may not have yet."""
-        names = dict.fromkeys(decision.eligible for decision in decisions)
-        sets = map(self._unlogged.get, names)
-        return [*(found.record() for found in sets if found is not None), *decisions]
+        return self._sets.records(decisions)
 
     def standing(self, receipts: Sequence[Receipt]) -> list[Decision]:
         """The decisions that stand, from the log's answer to `records`."""
-        for receipt in receipts:
-            if isinstance(receipt.record, Eligible):
-                self._logged.add(receipt.record.eligible)
-                self._unlogged.pop(receipt.record.eligible, None)
-        decisions = [one.record for one in receipts if isinstance(one.record, Decision)]
+        decisions = self._sets.standing(receipts, self.surface.name)
         if self.choices:
             for decision in decisions:
                 self.choices.note(decision)
         return decisions
+
+    def _informed(self, request: Request) -> Request:
+        """The request with what the surface tells of the member too."""
+        if not self._tells:
+            return request
+        return informed(self.surface, request, self.histories.history(request.member_id))
 
     def _last(self, member_id: str, generation: int) -> int | None:
         """When the member last met a title, found out once for each generation of the history."""
@@ -188,8 +193,7 @@ class Decider(Generic[SurfaceT]):
         candidates = self.surface.eligible(request)
         if row and row.only:
             candidates = self._narrow(candidates, row.only, Situation(request))
-        if candidates.hash not in self._logged:
-            self._unlogged[candidates.hash] = candidates
+        self._sets.note(candidates)
         return candidates
 
     def _narrow(self, candidates: Candidates, only: Only, situation: Situation) -> Candidates:
@@ -266,7 +270,7 @@ class Decider(Generic[SurfaceT]):
             preference.logits.tolist(),
             np.flatnonzero(~allowed).tolist(),
             [*candidates.masked, *lines] or ([] if allowed.any() else [NOTHING]),
-            _context(request, history),
+            context_of(request, history),
         )
 
     def _belief(
@@ -304,6 +308,14 @@ def _text(features: dict[str, Any]) -> bytes:
     return msgspec.json.encode(features, order="deterministic") if features else b""
 
 
+def informed(surface: Surface, request: Request, history: History) -> Request:
+    """A request whose features hold what the surface tells of its member, which may not be said
+    otherwise.
+    """
+    told = surface.told(Situation(request, history))
+    return msgspec.structs.replace(request, features={**request.features, **told})
+
+
 def apply_masks(
     masks: Sequence[Mask], situation: Situation, candidates: Candidates
 ) -> tuple[NDArray[np.bool_], list[Masked]]:
@@ -323,7 +335,7 @@ def apply_masks(
     return allowed, lines
 
 
-def _context(request: Request, history: History) -> dict[str, Any]:
+def context_of(request: Request, history: History) -> dict[str, Any]:
     """What was known: enough to find the same history in the lake again."""
     return {
         "country": request.country,

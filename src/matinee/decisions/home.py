@@ -6,15 +6,29 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from matinee.decisions.assigner import Assigner
+from matinee.decisions.chosen import choices_of
 from matinee.decisions.contracts import DecisionLog
 from matinee.decisions.decider import Decider
 from matinee.decisions.reasons import Reasons
 from matinee.decisions.row import Row
+from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision
-from matinee.surfaces import History, Only, Request, Titles
+from matinee.surfaces import Artwork, Choice, History, Only, Request, Titles
 
 GENRES, RECENTLY = 2, 200
 """How many genres get a row, and over how many of the latest watched titles they are counted."""
+
+
+class ShownPicture(msgspec.Struct, frozen=True):
+    """The picture that stands for a title and a member; `propensity` is its chance when it was
+    drawn, by the version or arm `policy`. A preview has no decision.
+    """
+
+    picture_id: str
+    propensity: float
+    policy: str
+    decision_id: str | None = None
 
 
 class ShownTitle(msgspec.Struct, frozen=True):
@@ -28,6 +42,7 @@ class ShownTitle(msgspec.Struct, frozen=True):
     name: str
     propensity: float
     because: str | None = None
+    picture: ShownPicture | None = None
 
 
 class HomeRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,19 +72,39 @@ class Home:
     request finds the whole page in the log and gets it back, title for title.
     """
 
-    def __init__(self, decider: Decider[Titles]) -> None:
-        self._decider = decider
+    def __init__(self, decider: Decider[Titles], artwork: Assigner[Artwork] | None = None) -> None:
+        self._decider, self.artwork = decider, artwork
         self.titles = decider.surface
         self.version = decider.version
 
     def decide(self, request: Request, log: DecisionLog) -> HomePage:
         """The page that stands for this request, durable."""
-        receipts = log.put(self._decider.records(self.propose(request)))
-        return self.page(request, self._decider.standing(receipts))
+        return self.standing(request, log.put(self.records(request)))
 
     def preview(self, request: Request) -> HomePage:
         """The page that `decide` would draw, without deciding."""
-        return self.page(request, self.propose(request), preview=True)
+        decisions = self.propose(request)
+        return self._page(request, decisions, self._drawn(request, decisions), preview=True)
+
+    def records(self, request: Request) -> list[msgspec.Struct]:
+        """What to put into the log for a page: titles in rows, and pictures that are not drawn yet
+        for those that are shown.
+        """
+        decisions = self.propose(request)
+        records = self._decider.records(decisions)
+        if self.artwork is None:
+            return records
+        _, drawn = self.artwork.propose(request, _shown(decisions))
+        return [*records, *self.artwork.records(drawn)]
+
+    def standing(self, request: Request, receipts: Sequence[Receipt]) -> HomePage:
+        """The page that stands, from the log's answer to `records`."""
+        decisions = self._decider.standing(receipts)
+        if self.artwork is None:
+            return self._page(request, decisions, {})
+        drawn = self.artwork.standing(receipts)
+        standing, _ = self.artwork.propose(request, _shown(decisions) - drawn.keys())
+        return self._page(request, decisions, standing | drawn)
 
     def propose(self, request: Request) -> list[Decision]:
         """The decisions of a page, one a slot, not in the log yet."""
@@ -81,18 +116,34 @@ class Home:
             above = [*above, *decision.actions]
         return decisions
 
-    def page(
-        self, request: Request, decisions: Sequence[Decision], *, preview: bool = False
+    def _drawn(self, request: Request, decisions: Sequence[Decision]) -> dict[str, Choice]:
+        """Pictures as they stand, or would."""
+        if self.artwork is None:
+            return {}
+        standing, drawn = self.artwork.propose(request, _shown(decisions))
+        return standing | {str(one.subject): choices_of(one)[0] for one in drawn}
+
+    def _page(
+        self,
+        request: Request,
+        decisions: Sequence[Decision],
+        pictures: Mapping[str, Choice],
+        *,
+        preview: bool = False,
     ) -> HomePage:
         """Decisions as the member sees them, empty rows left out."""
         return HomePage(
             request_id=request.request_id,
             member_id=request.member_id,
             preview=preview,
-            rows=[self._shown(decision, preview) for decision in decisions if decision.actions],
+            rows=[
+                self._row(decision, pictures, preview=preview)
+                for decision in decisions
+                if decision.actions
+            ],
         )
 
-    def _shown(self, decision: Decision, preview: bool) -> HomeRow:
+    def _row(self, decision: Decision, pictures: Mapping[str, Choice], *, preview: bool) -> HomeRow:
         row = decision.context["row"]
         because, name_of = row.get("because", {}), self.titles.name_of
         return HomeRow(
@@ -107,6 +158,7 @@ class Home:
                     name_of(action),
                     propensity,
                     name_of(because[action]) if action in because else None,
+                    _picture(pictures.get(action), preview=preview),
                 )
                 for action, propensity in zip(decision.actions, decision.propensities, strict=True)
             ],
@@ -153,6 +205,18 @@ class Home:
                 yield Row(slot, f"{genre} for you", f"You often watch {genre}.", only)
             else:
                 yield _empty(slot, "too few genres watched yet")
+
+
+def _shown(decisions: Sequence[Decision]) -> set[str]:
+    """The titles of a page."""
+    return {action for decision in decisions for action in decision.actions}
+
+
+def _picture(choice: Choice | None, *, preview: bool) -> ShownPicture | None:
+    if choice is None:
+        return None
+    decision = None if preview else choice.decision_id
+    return ShownPicture(choice.action, choice.propensity, choice.policy, decision)
 
 
 def _picks(history: History, because: Mapping[str, str]) -> Row:

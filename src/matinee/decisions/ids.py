@@ -23,6 +23,18 @@ def decision_id(surface: str, member_id: str, request_id: str, row: str | None =
     return blake2b(parts, digest_size=16).hexdigest()
 
 
+def assignment_id(surface: str, member_id: str, subject: str, before: str | int) -> str:
+    """The id of what stands for a member and a subject after the decision `before`, or since a
+    period of that number where none is remembered; 32 hexadecimal digits.
+
+    >>> first = assignment_id("artwork", "m1", "heat", 12)
+    >>> assignment_id("artwork", "m1", "heat", first) == first
+    False
+    """
+    parts = msgspec.msgpack.encode((surface, member_id, subject, before))
+    return blake2b(parts, digest_size=16).hexdigest()
+
+
 def seed_of(salt: bytes, decision: str) -> int:
     """The seed of a decision's draw: 63 bits that nobody without the service's salt can foresee.
 
@@ -33,6 +45,16 @@ def seed_of(salt: bytes, decision: str) -> int:
     """
     digest = blake2b(decision.encode(), digest_size=8, key=salt).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+def luck_of(seeds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A seed of 63 bits as a number in [0, 1), uniform where the seeds are: all that a draw of one
+    action needs.
+
+    >>> luck_of(np.array([0, 2**62, 2**63 - 1]))
+    array([0. , 0.5, 1. ])
+    """
+    return (seeds >> 10) / 2**53
 
 
 class _Words(ISeedSequence):

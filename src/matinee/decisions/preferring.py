@@ -9,9 +9,16 @@ from matinee.models import Belief
 from matinee.policies import Policy, Preference
 
 
-def prefer(policy: Policy, belief: Belief, row: int, allowed: NDArray[np.int64]) -> Preference:
+def prefer(
+    policy: Policy,
+    belief: Belief,
+    row: int,
+    allowed: NDArray[np.int64],
+    bonus: NDArray[np.float64] | float = 0.0,
+) -> Preference:
     """The preference of one member, a row of the belief, over the candidates allowed (positions),
-    in positions of all candidates; empty where nothing is allowed.
+    in positions of all candidates; empty where nothing is allowed. `bonus` [allowed] is what they
+    are worth besides.
 
     >>> from matinee.policies import EpsilonGreedy
     >>> belief = Belief(np.array([[0.5, 0.9, 0.7]]))
@@ -21,7 +28,7 @@ def prefer(policy: Policy, belief: Belief, row: int, allowed: NDArray[np.int64])
     if not len(allowed):
         return Preference.empty()
     if policy.draws and belief.samples is not None:
-        preference = policy.prefer_among(belief.samples[:, row, allowed])
+        preference = policy.prefer_among(belief.samples[:, row, allowed] + bonus)
     else:
-        preference = policy.prefer(belief.mean[row, allowed])
+        preference = policy.prefer(belief.mean[row, allowed] + bonus)
     return Preference(allowed[preference.segment].astype(np.int32), preference.logits)

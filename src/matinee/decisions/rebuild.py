@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from matinee.decisions.ids import generator
+from matinee.decisions.ids import generator, luck_of
 from matinee.lake.records import Decision
 from matinee.policies import Policy, Preference, Slate
 
@@ -22,10 +22,18 @@ def rebuild(record: Decision, policy: Policy) -> Slate:
 
     Raises `ValueError` where the record does not come from this policy.
     """
-    slate = policy.draw(preference_of(record), len(record.actions), generator(record.seed))
+    slate = _drawn(record, policy)
     if slate.propensities.tolist() != list(record.propensities):
         raise ValueError(
             f"decision {record.decision_id} was not drawn by this {policy.name} policy; "
             f"load the policy of {record.policy}"
         )
     return slate
+
+
+def _drawn(record: Decision, policy: Policy) -> Slate:
+    preference = preference_of(record)
+    if record.subject is None:
+        return policy.draw(preference, len(record.actions), generator(record.seed))
+    places, propensities = policy.pick(preference.logits[None], luck_of(np.array([record.seed])))
+    return Slate(preference.segment[places], propensities, policy.kind)

@@ -72,8 +72,10 @@ class Files:
         )
 
     def create(self) -> None:
-        """Make the empty table; nothing happens where it stands already."""
-        if not DeltaTable.is_deltatable(str(self.folder)):
+        """Make the empty table, or give one that stands the columns that have come since."""
+        if DeltaTable.is_deltatable(str(self.folder)):
+            self._widen()
+        else:
             DeltaTable.create(
                 str(self.folder),
                 schema=self._delta_schema,
@@ -85,6 +87,14 @@ class Files:
                     "delta.logRetentionDuration": f"interval {LOG_DAYS} days",
                 },
             )
+
+    def _widen(self) -> None:
+        delta = self._delta()
+        known = {field.name for field in delta.schema().fields}
+        fresh = [field for field in self._delta_schema.fields if field.name not in known]
+        if fresh:
+            delta.alter.add_columns(fresh)
+            self._flush_log(delta.version())
 
     @contextmanager
     def lock(self) -> Iterator[None]:

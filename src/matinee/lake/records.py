@@ -125,6 +125,41 @@ class Window(
     ends_at: Annotated[Time, Meta(description="no longer from then on; empty: stays")] | None = None
 
 
+class Picture(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A picture that may stand for a title; the latest row known at a time counts.
+
+    `features` say what is in it, who, and how it looks: the more of it, the nearer to 1
+    (``{"Romance": 1.0, "cast: Kate Winslet": 1.0, "dark": 0.7}``). `files` names its crops by their
+    ratio (``{"16:9": "heat/7-16x9.jpg"}``), in the folder `artwork` of the service. What may be
+    shown to whom: `countries` (none: everywhere), `min_age` in years, from `starts_at` and before
+    `ends_at`, and never while `barred` gives a reason.
+
+    >>> Picture(picture_id="heat-7", title_id="heat", features={"Crime": 1.0}).fixed
+    False
+    """
+
+    picture_id: Annotated[Id, Meta(description="an id of its own, not that of a title's other one")]
+    title_id: Annotated[Id, Meta(description="the title that it stands for")]
+    features: Annotated[
+        dict[str, float], Meta(description="what is in it, who, and how it looks; 0 to 1, as JSON")
+    ] = {}
+    files: Annotated[
+        dict[str, str], Meta(description="its crops by ratio, in the folder artwork, as JSON")
+    ] = {}
+    fixed: Annotated[bool, Meta(description="the one that a title has where nothing is chosen")] = (
+        False
+    )
+    countries: Annotated[
+        list[Country], Meta(description="where it may be shown; empty: everywhere")
+    ] = msgspec.field(default_factory=list)
+    min_age: Annotated[int, Meta(description="years, from which it may be seen", ge=0, le=21)] = 0
+    starts_at: Annotated[Time, Meta(description="from then on; empty: always was")] | None = None
+    ends_at: Annotated[Time, Meta(description="no longer from then on; empty: stays")] | None = None
+    barred: Annotated[str, Meta(description="why it may not be shown at all")] | None = None
+
+
 class Masked(msgspec.Struct, frozen=True):
     """A mask that took candidates away, why, and how many."""
 
@@ -143,7 +178,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     `propensities[j]` is the probability of `actions[j]` given the actions before it when
     `propensity_kind` is "conditional", of that action in that slot when "marginal"; "joint" has
-    one entry, the probability of the whole list.
+    one entry, the probability of the whole list. `subject` is what the decision is about where a
+    surface chooses for a member and something else together, such as a picture for a title.
     """
 
     decision_id: Annotated[Id, Meta(description="made from surface, member, request and row")]
@@ -168,6 +204,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(description="of the draw", ge=0, le=2**63 - 1)]
     row: Annotated[str, Meta(description="the row of a page")] | None = None
     arm: Annotated[str, Meta(description="the arm of an experiment")] | None = None
+    subject: Annotated[Id, Meta(description="what it is about, a title")] | None = None
     context: Annotated[dict[str, Any], Meta(description="what was known, as JSON")] = {}
     context_hash: Annotated[str, Meta(description="BLAKE2b of the context")] = ""
     masks: Annotated[

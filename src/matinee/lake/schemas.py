@@ -21,6 +21,7 @@ _PLAIN: dict[Any, pl.DataType | type[pl.DataType]] = {
     str: pl.String,
     int: pl.Int64,
     float: pl.Float64,
+    bool: pl.Boolean,
     datetime: TIME,
     list[str]: pl.List(pl.String),
     list[int]: pl.List(pl.Int32),
@@ -167,6 +168,7 @@ SCHEMAS: dict[str, Schema] = {
             ("member_id", "decision_id", "position"),
             time="decided_at",
         ),
+        Schema("pictures", records.Picture, ("picture_id",), versioned=True, bucketed=False),
     )
 }
 """Every table of the lake, by name."""

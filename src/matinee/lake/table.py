@@ -39,7 +39,7 @@ class Bucket:
 
     def scan(self) -> pl.LazyFrame:
         """The rows in no particular order."""
-        parts = [scan(self.files)] if self.files else []
+        parts = [scan(self.files, self.schema)] if self.files else []
         if self.tail.height or not parts:
             parts.append(self.tail.lazy())
         rows = pl.concat(parts)
@@ -154,7 +154,9 @@ class Table:
             with self.files.lock():
                 small = [f for f in self.files.snapshot().of(number) if f.size < SMALL_FILE]
                 if len(small) >= least:
-                    merged = collect(scan(f.path for f in small), f"bucket {number} of {name}")
+                    merged = collect(
+                        scan((f.path for f in small), self.schema), f"bucket {number} of {name}"
+                    )
                     self.files.commit(self.files.write({number: merged}), small)
                     saved += len(small) - 1
         return saved
@@ -212,7 +214,7 @@ class Table:
         unique, key = self.distinct(rows), list(self.schema.key)
         if not sealed:
             return unique
-        standing = scan(file.path for file in sealed)
+        standing = scan((file.path for file in sealed), self.schema)
         if self.schema.versioned:
             same_keys = rows.lazy().select(key).unique()
             before = standing.join(same_keys, on=key, how="semi", nulls_equal=True)
@@ -229,9 +231,14 @@ class Table:
         return rows.unique(list(self.schema.key), keep="first", maintain_order=True)
 
 
-def scan(paths: Iterable[Path]) -> pl.LazyFrame:
-    """The rows of data files."""
-    return pl.scan_parquet(list(paths), hive_partitioning=False)
+def scan(paths: Iterable[Path], schema: Schema) -> pl.LazyFrame:
+    """The rows of data files; a column that came later than a file is empty in it."""
+    return pl.scan_parquet(
+        list(paths),
+        schema=pl.Schema(schema.stored),
+        missing_columns="insert",
+        hive_partitioning=False,
+    )
 
 
 def collect(rows: pl.LazyFrame, what: str) -> pl.DataFrame:

@@ -95,6 +95,13 @@ class Model(ABC):
         """Whether it can be asked for draws."""
         return cls._samples is not Model._samples
 
+    def leading(self, context: Context, candidates: Indices, chosen: int) -> str | None:
+        """The feature of the first member that speaks most for one candidate (its place) beside the
+        others on average, by the name that the model has for it: "taste.Crime", or "" for what all
+        members have in common; `None` where it cannot tell or nothing speaks for it, as by default.
+        """
+        return None
+
     def effects(
         self, context: Context, candidates: Indices | None = None, latest: int = 5
     ) -> tuple[Indices, Floats]:

@@ -334,13 +334,18 @@ class Content:
     matrix: csr_array
 
     @classmethod
-    def of(cls, about: Mapping[str, Iterable[str]]) -> Self:
-        """Each title's features, with weight 1."""
+    def of(cls, about: Mapping[str, Iterable[str] | Mapping[str, float]]) -> Self:
+        """Each title's features, with their weights, or 1."""
         features = Vocabulary(sorted({name for names in about.values() for name in names}))
-        rows = [features.encode(dict.fromkeys(names)) for names in about.values()]
+        weighed = [
+            names if isinstance(names, Mapping) else dict.fromkeys(names, 1.0)
+            for names in about.values()
+        ]
+        rows = [features.encode(row) for row in weighed]
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
         columns = np.concatenate([np.zeros(0, np.int32), *rows])
-        cells = (np.ones(len(columns), np.float32), columns, offsets)
+        weights = np.array([weight for row in weighed for weight in row.values()], np.float32)
+        cells = (weights, columns, offsets)
         return cls(Vocabulary(about), features, csr_array(cells, (len(about), len(features))))
 
 

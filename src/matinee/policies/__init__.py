@@ -1,6 +1,14 @@
 """Policies: beliefs become probabilities, and a draw whose propensity is known exactly."""
 
-from matinee.policies.base import Choices, Policy, Preference, PropensityKind, Slate, top
+from matinee.policies.base import (
+    Choices,
+    Policy,
+    Preference,
+    Preferences,
+    PropensityKind,
+    Slate,
+    top,
+)
 from matinee.policies.epsilon_greedy import EpsilonGreedy
 from matinee.policies.inverse_gap import InverseGap
 from matinee.policies.plackett_luce import PlackettLuce
@@ -33,6 +41,7 @@ __all__ = [
     "PlackettLuce",
     "Policy",
     "Preference",
+    "Preferences",
     "PropensityKind",
     "Slate",
     "Thompson",

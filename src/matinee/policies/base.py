@@ -39,6 +39,19 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
+class Preferences:
+    """Those of N decisions with A candidates each: `segment` and `logits` are [N, S]."""
+
+    segment: NDArray[np.int32]
+    logits: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, each: Sequence[Preference]) -> Self:
+        """One below the other; all segments are of one size."""
+        return cls(np.stack([one.segment for one in each]), np.stack([one.logits for one in each]))
+
+
+@dataclass(frozen=True, slots=True)
 class Slate:
     """K drawn positions (indices into the A candidates) and their propensities [K]."""
 
@@ -90,6 +103,15 @@ class Policy(ABC):
         """The same from draws [M, A] of the scores from the model's posterior."""
         return self.prefer(samples.mean(axis=0))
 
+    def prefer_all(self, scores: NDArray[np.floating[Any]]) -> Preferences:
+        """Those of N >= 1 decisions with scores [N, A], as `prefer` has them one by one."""
+        return Preferences.of([self.prefer(row) for row in scores])
+
+    def prefer_all_among(self, samples: NDArray[np.floating[Any]]) -> Preferences:
+        """The same from draws [M, N, A], as `prefer_among` has them one by one."""
+        rows = samples.swapaxes(0, 1)
+        return Preferences.of([self.prefer_among(row) for row in rows])
+
     @abstractmethod
     def draw(self, preference: Preference, slots: int, rng: np.random.Generator) -> Slate:
         """Draw a slate of K = ``min(slots, S)`` distinct candidates.
@@ -114,14 +136,46 @@ class Policy(ABC):
         """
         return Choices.joined([self.draw(self.prefer(row), 1, rng) for row in scores])
 
+    def chances(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """First-slot probabilities [N, S] of the segments of N decisions with logits [N, S >= 1],
+        the best first; each row sums to one.
+        """
+        places = np.arange(logits.shape[1], dtype=np.int32)
+        return np.array(
+            [
+                [
+                    self.propensities(Preference(places, row), places[one : one + 1])[0]
+                    for one in places
+                ]
+                for row in logits
+            ]
+        )
+
     def probabilities(self, preference: Preference, candidates: int) -> NDArray[np.float64]:
         """First-slot probabilities [A] over all candidates; they sum to one."""
         whole = np.zeros(candidates)
-        whole[preference.segment] = [
-            self.propensities(preference, np.array([action], np.int32))[0]
-            for action in preference.segment
-        ]
+        if len(preference.segment):
+            whole[preference.segment] = self.chances(preference.logits[None])[0]
         return whole
+
+    def pick(
+        self, logits: NDArray[np.float32], luck: NDArray[np.float64]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """One place in the segment for each of N decisions with logits [N, S], and its propensity:
+        where the chances, added up from the best on, pass its `luck` [N], uniform in [0, 1).
+        """
+        chances = self.chances(logits)
+        up_to = np.cumsum(chances, axis=1)
+        places = (up_to <= luck[:, None] * up_to[:, -1:]).sum(axis=1)
+        return places, chances[np.arange(len(places)), places]
+
+
+def top_all(scores: NDArray[np.floating[Any]], size: int) -> NDArray[np.int32]:
+    """`top` of each row of scores [N, A], as [N, S]."""
+    if size < scores.shape[1]:
+        return np.stack([top(row, size) for row in scores])
+    require_finite(scores)
+    return np.argsort(-scores, axis=1, kind="stable").astype(np.int32)
 
 
 def top(scores: NDArray[np.floating[Any]], size: int) -> NDArray[np.int32]:

@@ -12,12 +12,14 @@ from matinee.policies.base import (
     Choices,
     Policy,
     Preference,
+    Preferences,
     Slate,
     in_blocks,
     places,
     require_exploring,
     take_turns,
     top,
+    top_all,
 )
 
 
@@ -55,8 +57,11 @@ class EpsilonGreedy(Policy):
 
     def prefer(self, scores: NDArray[np.floating[Any]]) -> Preference:
         segment = top(scores, self.segment)
-        limit = np.finfo(np.float32).max
-        return Preference(segment, np.clip(scores[segment], -limit, limit).astype(np.float32))
+        return Preference(segment, _as_logits(scores[segment]))
+
+    def prefer_all(self, scores: NDArray[np.floating[Any]]) -> Preferences:
+        segment = top_all(scores, self.segment)
+        return Preferences(segment, _as_logits(np.take_along_axis(scores, segment, axis=1)))
 
     def draw(self, preference: Preference, slots: int, rng: np.random.Generator) -> Slate:
         size = len(preference.segment)
@@ -87,18 +92,22 @@ class EpsilonGreedy(Policy):
         result[known] = self._conditional(found[known], len(preference.segment))
         return result
 
-    def probabilities(self, preference: Preference, candidates: int) -> NDArray[np.float64]:
-        whole = np.zeros(candidates)
-        if len(preference.segment):
-            whole[preference.segment] = self.epsilon / len(preference.segment)
-            whole[preference.segment[0]] += 1 - self.epsilon
-        return whole
+    def chances(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        found = np.full(logits.shape, self.epsilon / logits.shape[1])
+        found[:, 0] += 1 - self.epsilon
+        return found
 
     def _conditional(self, order: NDArray[np.intp], size: int) -> NDArray[np.float64]:
         """p(a_j | prefix) [K] for places `order` [K], where place 0 of `size` is the best."""
         conditional = self.epsilon / np.arange(size, size - len(order), -1)
         conditional[order == _best_left(order)] += 1 - self.epsilon
         return conditional
+
+
+def _as_logits(scores: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    limit = np.finfo(np.float32).max
+    logits: NDArray[np.float32] = np.clip(scores, -limit, limit).astype(np.float32)
+    return logits
 
 
 def _best_left(order: NDArray[np.intp]) -> NDArray[np.intp]:

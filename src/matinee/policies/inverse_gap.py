@@ -12,11 +12,12 @@ from matinee.policies.base import (
     Choices,
     Policy,
     Preference,
+    Preferences,
     Slate,
     in_blocks,
     places,
     require_exploring,
-    top,
+    top_all,
 )
 
 
@@ -65,9 +66,13 @@ class InverseGap(Policy):
         return asdict(self)
 
     def prefer(self, scores: NDArray[np.floating[Any]]) -> Preference:
-        segment = top(scores, self.segment)
-        best_first = scores[segment].astype(np.float64)
-        return Preference(segment, -_behind(best_first[:1], best_first).astype(np.float32))
+        found = self.prefer_all(scores[None])
+        return Preference(found.segment[0], found.logits[0])
+
+    def prefer_all(self, scores: NDArray[np.floating[Any]]) -> Preferences:
+        segment = top_all(scores, self.segment)
+        best_first = np.take_along_axis(scores, segment, axis=1).astype(np.float64)
+        return Preferences(segment, -_behind(best_first[:, :1], best_first).astype(np.float32))
 
     def draw(self, preference: Preference, slots: int, rng: np.random.Generator) -> Slate:
         scores = preference.logits.astype(np.float64)
@@ -116,14 +121,11 @@ class InverseGap(Policy):
         result[known] = self._conditional(preference.logits.astype(np.float64), found[known])
         return result
 
-    def probabilities(self, preference: Preference, candidates: int) -> NDArray[np.float64]:
-        whole = np.zeros(candidates)
-        if len(preference.segment):
-            scores = preference.logits.astype(np.float64)
-            chances = self._chances(scores[0] - scores, len(scores))
-            chances[0] = 1 - chances[1:].sum()
-            whole[preference.segment] = chances
-        return whole
+    def chances(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        scores = logits.astype(np.float64)
+        found = self._chances(scores[:, :1] - scores, scores.shape[1])
+        found[:, 0] = 1 - found[:, 1:].sum(axis=1)
+        return found
 
     def _conditional(
         self, scores: NDArray[np.float64], order: NDArray[np.intp]

@@ -108,13 +108,12 @@ class PlackettLuce(Policy):
         result[known] = self._conditional(logits, found[known], left[known])
         return result
 
-    def probabilities(self, preference: Preference, candidates: int) -> NDArray[np.float64]:
-        logits = preference.logits.astype(np.float64)
-        whole = np.zeros(candidates)
-        if len(logits):
-            luce = np.exp(logits - np.logaddexp.reduce(logits))
-            whole[preference.segment] = (1 - self.epsilon) * luce + self.epsilon / len(logits)
-        return whole
+    def chances(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        exact = logits.astype(np.float64)
+        luce: NDArray[np.float64] = np.exp(exact - np.logaddexp.reduce(exact, axis=1)[:, None])
+        luce *= 1 - self.epsilon
+        luce += self.epsilon / logits.shape[1]
+        return luce
 
     def _conditional(
         self, logits: NDArray[np.float64], order: NDArray[np.intp], left: NDArray[np.intp]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from matinee.policies.base import Policy, Preference, Slate, require_finite, top
+from matinee.policies.base import Policy, Preference, Preferences, Slate, require_finite, top_all
 from matinee.policies.plackett_luce import PlackettLuce
 
 LEFT = PlackettLuce(standardise=False)
@@ -60,15 +60,23 @@ class Thompson(Policy):
         return self.prefer_among(scores[None])
 
     def prefer_among(self, samples: NDArray[np.floating[Any]]) -> Preference:
-        size = samples.shape[1]
-        if not size:
+        if not samples.shape[1]:
             return Preference.empty()
+        found = self.prefer_all_among(samples[:, None])
+        return Preference(found.segment[0], found.logits[0])
+
+    def prefer_all(self, scores: NDArray[np.floating[Any]]) -> Preferences:
+        return self.prefer_all_among(scores[None])
+
+    def prefer_all_among(self, samples: NDArray[np.floating[Any]]) -> Preferences:
         require_finite(samples)
-        best = samples == samples.max(axis=1, keepdims=True)
-        share = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
+        best = samples == samples.max(axis=2, keepdims=True)
+        share = (best / best.sum(axis=2, keepdims=True)).mean(axis=0)
+        size = samples.shape[2]
         chances = (1 - self.epsilon) * share + self.epsilon / size
-        order = top(chances, size)
-        return Preference(order, np.log(chances[order]).astype(np.float32))
+        order = top_all(chances, size)
+        logits = np.log(np.take_along_axis(chances, order, axis=1))
+        return Preferences(order, logits.astype(np.float32))
 
     def draw(self, preference: Preference, slots: int, rng: np.random.Generator) -> Slate:
         return LEFT.draw(preference, slots, rng)
@@ -78,5 +86,5 @@ class Thompson(Policy):
     ) -> NDArray[np.float64]:
         return LEFT.propensities(preference, actions)
 
-    def probabilities(self, preference: Preference, candidates: int) -> NDArray[np.float64]:
-        return LEFT.probabilities(preference, candidates)
+    def chances(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        return LEFT.chances(logits)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import polars as pl
 
+from matinee.decisions.chosen import CHOSEN, choices, choices_of
 from matinee.lake.lake import Lake
 from matinee.lake.records import Decision, micros
 from matinee.lake.rows import decode_record
@@ -15,6 +17,9 @@ from matinee.lake.table import collect
 from matinee.surfaces import Choice, Surface
 
 MICRO = timedelta(microseconds=1)
+
+_Whose = tuple[str, str, str | None]
+_NONE: Mapping[str, tuple[Choice, ...]] = MappingProxyType({})
 
 
 class Choices:
@@ -35,40 +40,47 @@ class Choices:
     def load(self) -> None:
         """Read everything anew, as after a bulk import or when a member was forgotten."""
         self._followed = self._lake.inbox.last_seq()
-        found: dict[tuple[str, str], dict[str, tuple[Choice, ...]]] = {}
+        found: dict[_Whose, dict[str, tuple[Choice, ...]]] = {}
         for surface, memory in self._memory.items():
             since = datetime.now(UTC) - timedelta(microseconds=memory)
-            rows = (
-                self._lake.scan("decisions")
-                .filter(pl.col("surface") == surface, pl.col("at") > since)
-                .select("member_id", "decision_id", pl.col("at").dt.epoch("us"), "actions")
-                .sort("member_id", "at", "decision_id")
-            )
-            for member, decision, at, actions in collect(rows, "decisions").iter_rows():
-                chosen = tuple(Choice(at, action) for action in actions)
-                found.setdefault((surface, member), {})[decision] = chosen
+            mine = (pl.col("surface") == surface) & (pl.col("at") > since)
+            columns = "member_id", pl.col("at").dt.epoch("us"), *CHOSEN
+            rows = self._lake.scan("decisions").filter(mine).select(columns)
+            ordered = collect(rows.sort("member_id", "at", "decision_id"), "decisions")
+            for member, at, *chosen in ordered.iter_rows():
+                decision_id, subject = chosen[:2]
+                whose = (surface, member, subject)
+                found.setdefault(whose, {})[decision_id] = choices(at, chosen)
         with self._lock:
             self._chosen = found
 
     def recent(self, surface: str, member_id: str, at: int) -> tuple[Choice, ...]:
         """What was chosen within the surface's memory before `at` (microseconds), oldest first."""
-        since = at - self._memory.get(surface, 0)
+        return self._recent([(surface, member_id, None)], at)[0]
+
+    def recent_of(
+        self, surface: str, member_id: str, subjects: Sequence[str], at: int
+    ) -> list[tuple[Choice, ...]]:
+        """The same for each of these subjects, where the surface's unit is one."""
+        return self._recent([(surface, member_id, subject) for subject in subjects], at)
+
+    def _recent(self, whose: Sequence[_Whose], at: int) -> list[tuple[Choice, ...]]:
+        since = at - self._memory.get(whose[0][0], 0) if whose else 0
         with self._lock:
-            decisions = list(self._chosen.get((surface, member_id), {}).values())
-        choices = [one for chosen in decisions for one in chosen if since < one.at <= at]
-        return tuple(sorted(choices, key=lambda choice: choice.at))
+            found = [tuple(self._chosen.get(each, _NONE).values()) for each in whose]
+        return [_between(decisions, since, at) if decisions else () for decisions in found]
 
     def note(self, decision: Decision) -> None:
         """Take in a durable decision. The same again changes nothing."""
         if decision.surface not in self._memory:
             return
         at = micros(decision.at)
-        whose = (decision.surface, decision.member_id)
-        chosen = tuple(Choice(at, action) for action in decision.actions)
+        whose = (decision.surface, decision.member_id, decision.subject)
+        chosen = choices_of(decision)
         with self._lock:
             kept = {
                 name: earlier
-                for name, earlier in self._chosen.get(whose, {}).items()
+                for name, earlier in self._chosen.get(whose, _NONE).items()
                 if earlier and earlier[0].at > at - self._memory[decision.surface]
             }
             self._chosen[whose] = {**kept, decision.decision_id: chosen}
@@ -83,3 +95,9 @@ class Choices:
             if row.values["surface"] in self._memory:
                 self.note(decode_record(Decision, row.values))
         self._followed = until
+
+
+def _between(decisions: Sequence[tuple[Choice, ...]], since: int, at: int) -> tuple[Choice, ...]:
+    """The choices made in ``since < at <= at``, oldest first."""
+    choices = [one for chosen in decisions for one in chosen if since < one.at <= at]
+    return tuple(sorted(choices, key=lambda choice: choice.at))

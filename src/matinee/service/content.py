@@ -1,4 +1,4 @@
-"""What the titles of a service are about, for models that can make use of it."""
+"""What the actions of a surface are about, for models that can make use of it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from datetime import datetime
 import polars as pl
 
 from matinee.decisions.recent import Recent
-from matinee.features.content import about
 from matinee.lake.lake import Lake
 from matinee.models import Content, Model
 from matinee.surfaces import Surface, Titles
 
 
-def content_of(lake: Lake, as_of: datetime | None = None) -> Content:
-    """What the catalogue that is known at `as_of` says of its titles; now by default."""
-    return Content.of(about(lake.current("titles", as_of=as_of)))
+def content_of(
+    lake: Lake, as_of: datetime | None = None, surface: type[Surface] = Titles
+) -> Content:
+    """What the actions of a surface are about, as known at `as_of`; now by default."""
+    return Content.of(surface.about(lake, as_of))
 
 
 def reads_content(model: Model) -> bool:
@@ -23,33 +24,40 @@ def reads_content(model: Model) -> bool:
     return type(model).adopt is not Model.adopt
 
 
+def has_content(surface: type[Surface]) -> bool:
+    """Whether a surface says what its actions are about."""
+    return getattr(surface.about, "__func__", None) is not getattr(Surface.about, "__func__", 0)
+
+
+CATALOGUE = "titles", "pictures"
+"""The tables that say what actions are about."""
 KEPT = 4
 """Models that have adopted a catalogue, kept at most."""
 
 
 class Contents:
-    """The content of the present catalogue, worked out again only where that has changed."""
+    """What the actions of surfaces are about now, worked out again only where that has changed."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._known: tuple[pl.DataFrame, Content] | None = None
+        self._known: dict[type[Surface], tuple[tuple[pl.DataFrame, ...], Content]] = {}
         self._adopted = Recent[tuple[Model, Content, Model]](KEPT)
 
     def informed(self, model: Model, surface: Surface) -> Model:
-        """`model`, which on titles also knows those that came since it learned, if it can.
+        """`model`, which also knows the actions that came since it learned, if it can.
 
         The very same one as before while the catalogue stays the same, with what it keeps.
         """
-        if not isinstance(surface, Titles) or not reads_content(model):
+        if not (reads_content(model) and has_content(type(surface))):
             return model
-        content = self._now()
+        content = self._now(type(surface))
         which = id(model), id(content)  # of what the value holds, so that neither comes again
         *_, adopted = self._adopted.get(which, lambda: (model, content, model.adopt(content)))
         return adopted
 
-    def _now(self) -> Content:
-        titles = self._lake.current("titles")
-        known = self._known
-        if known is None or not titles.equals(known[0]):
-            known = self._known = titles, Content.of(about(titles))
+    def _now(self, surface: type[Surface]) -> Content:
+        tables = tuple(self._lake.current(name) for name in CATALOGUE)
+        known = self._known.get(surface)
+        if known is None or not all(map(pl.DataFrame.equals, tables, known[0])):
+            known = self._known[surface] = tables, content_of(self._lake, surface=surface)
         return known[1]

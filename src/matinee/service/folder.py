@@ -15,13 +15,15 @@ from matinee.lake.importers import Columns, Importer, recognise
 from matinee.lake.importers.columns import nearest
 from matinee.lake.lake import Lake
 from matinee.models import Model
+from matinee.policies import InverseGap
 from matinee.registry import Registry
 from matinee.service.extensions import extend
 from matinee.service.make import make_model, make_policy
 from matinee.service.settings import Settings
 from matinee.service.toml import FILE, NOTHING, read_settings, written
 from matinee.store import Store
-from matinee.surfaces import SURFACES, Surface, Titles, check
+from matinee.surfaces import SURFACES, Artwork, Surface, Titles, check
+from matinee.surfaces.artwork import bandit
 
 
 class Service:
@@ -116,7 +118,7 @@ class Service:
     @cached_property
     def surfaces(self) -> Mapping[str, Surface]:
         """The surfaces of the service by name, as its lake knows them now."""
-        titles = self.settings.surfaces.titles
+        titles, artwork = self.settings.surfaces.titles, self.settings.surfaces.artwork
         return {
             Titles.name: Titles.open(
                 self.lake,
@@ -125,6 +127,18 @@ class Service:
                 slots=titles.slots,
                 policy=make_policy(self.settings.policy),
                 models=self._models_of_titles,
+            ),
+            Artwork.name: Artwork.open(
+                self.lake,
+                minutes=artwork.min_minutes,
+                window=artwork.window.delta,
+                stay=artwork.stay.delta,
+                most=artwork.most,
+                change=artwork.change_cost,
+                fixed=artwork.fixed,
+                uniform=artwork.uniform,
+                policy=InverseGap(gamma=artwork.gamma, epsilon=artwork.epsilon),
+                models=lambda: (bandit(artwork.strength, artwork.half_life),),
             ),
             **{name: self._own_surface(name, kind) for name, kind in SURFACES.items()},
         }
@@ -167,8 +181,8 @@ class Service:
 
     def _own_surface(self, name: str, kind: type[Surface]) -> Surface:
         try:
-            if name == Titles.name:
-                raise ValueError("titles is built in; give yours another name")
+            if name in {Titles.name, Artwork.name}:
+                raise ValueError(f"{name} is built in; give yours another name")
             surface = kind.open(self.lake)
             check(surface)
         except Exception as failure:  # it may be anyone's code

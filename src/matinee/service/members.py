@@ -145,7 +145,7 @@ class Members:
         until = self._lake.inbox.last_seq()
         rows = [
             row
-            for table in ("events", "members", "titles", "windows")
+            for table in ("events", "members", "titles", "windows", "pictures")
             for row in self._lake.inbox.rows(table, after=self._followed, until=until)
         ]
         self._apply_rows(rows)

@@ -42,7 +42,7 @@ SCHEMA = Schema(
     ),
 )
 
-_DECISION = ["decision_id", "member_id", "surface", "at", "actions", "seq"]
+_DECISION = ["decision_id", "member_id", "surface", "at", "actions", "subject", "seq"]
 _IDS = ["member_id", "decision_id"]
 _PLACE = ["decision_id", "position"]
 
@@ -161,7 +161,7 @@ def _close(
         first_open = int(asked.filter(~is_due)["seq"].to_numpy().min(initial=first_open))
         due = asked.filter(is_due, pl.col("actions").list.len() > 0)
         if due.height:
-            held.append(_outcomes(surface, due, theirs))
+            held.append(_outcomes(surface, asked, due, theirs))
         if sum(frame.height for frame in held) >= HELD_ROWS:
             written += _write(service, held)
             held = []
@@ -170,12 +170,17 @@ def _close(
     return written
 
 
-def _outcomes(surface: Surface, due: pl.DataFrame, events: Bucket) -> pl.DataFrame:
-    """A row of the table `outcomes` for every position of the decisions that are due."""
+def _outcomes(
+    surface: Surface, asked: pl.DataFrame, due: pl.DataFrame, events: Bucket
+) -> pl.DataFrame:
+    """A row of the table `outcomes` for every position of the decisions that are due, which are
+    some of those of the bucket that were `asked` about.
+    """
     due = due.with_columns(closed_at=_closes(surface))
+    found = events.scan()
+    answers = about_subjects(found, asked) if surface.unit == "subject" else found
     rows = (
-        events.scan()
-        .join(due.lazy().select(*_IDS, "at", "closed_at"), on=_IDS)
+        answers.join(due.lazy().select(*_IDS, "at", "closed_at"), on=_IDS)
         .filter(
             pl.col("known_at") <= pl.col("closed_at"),
             pl.col("ts").is_between(pl.col("at"), pl.col("at") + surface.window, closed="left"),
@@ -193,6 +198,30 @@ def _outcomes(surface: Surface, due: pl.DataFrame, events: Bucket) -> pl.DataFra
         pl.col("at").alias("decided_at"),
         "closed_at",
         pl.col("closed_at").alias("known_at"),
+    )
+
+
+def about_subjects(events: pl.LazyFrame, asked: pl.DataFrame) -> pl.LazyFrame:
+    """Each event about a subject with the id of the decision that stood for it and its member then:
+    the latest one before it.
+    """
+    keys = ["member_id", "subject", "at"]
+    stood = asked.lazy().select(*keys, "decision_id", "seq").sort(*keys, "seq")
+    return (
+        events.drop_nulls("title_id")
+        .drop("decision_id")
+        .sort("member_id", "title_id", "ts")
+        .join_asof(
+            stood.drop("seq"),
+            left_on="ts",
+            right_on="at",
+            by_left=["member_id", "title_id"],
+            by_right=["member_id", "subject"],
+            strategy="backward",
+            check_sortedness=False,
+        )
+        .drop("at", strict=False)
+        .drop_nulls("decision_id")
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import msgspec
 
-from matinee.decisions import Decider, Home
+from matinee.decisions import Assigner, Decider, Home
 from matinee.decisions.recent import Recent
 from matinee.errors import MatineeError
 from matinee.lake.inbox import Receipt
@@ -23,7 +23,7 @@ from matinee.service.content import Contents
 from matinee.service.folder import Service
 from matinee.service.forgetting import tombstones
 from matinee.service.members import Members
-from matinee.surfaces import Request, Surface
+from matinee.surfaces import Artwork, Choice, Request, Surface
 
 log = logging.getLogger("matinee.runtime")
 
@@ -36,7 +36,11 @@ BULK_SECONDS = 0.5
 OTHERS = 4
 """How many versions besides the champions are kept in memory: for previews."""
 
-BULK_TABLES = ("events", "members", "titles", "windows")
+BULK_TABLES = ("events", "members", "titles", "windows", "pictures")
+
+
+Champion = Decider[Any] | Assigner[Any]
+"""What answers for a version: by its surface's unit."""
 
 
 class UnknownSurfaceError(MatineeError):
@@ -52,8 +56,8 @@ class _Serving:
     """What answers requests between two changes of the registry or the catalogue."""
 
     surfaces: Mapping[str, Surface]
-    champions: Mapping[str, Decider[Any]]
-    others: Recent[Decider[Any]] = field(default_factory=lambda: Recent(OTHERS))
+    champions: Mapping[str, Champion]
+    others: Recent[Champion] = field(default_factory=lambda: Recent(OTHERS))
 
 
 class Runtime:
@@ -92,8 +96,36 @@ class Runtime:
         """The champion's decision, durable in the log; the same again for a repeated request."""
         return self.champion(surface).decide(self.located(request), self.service.lake)
 
+    def assign(self, surface: str, request: Request, subjects: Iterable[str]) -> dict[str, Choice]:
+        """What stands for each subject, durable; nothing for one that has nothing to show."""
+        assigner = self.assigner(surface)
+        return assigner.assign(self.located(request), subjects, self.service.lake)
+
     def champion(self, surface: str) -> Decider[Any]:
-        """The decider of a surface's champion; `NoChampionError` where there is none yet."""
+        """The decider of a surface's champion; `NoChampionError` where there is none yet,
+        `MatineeError` where the surface chooses for subjects.
+        """
+        found = self._champion(surface)
+        if isinstance(found, Assigner):
+            raise MatineeError(
+                f"{surface} chooses for a member and a subject",
+                why="the request names no subjects",
+                next_step='add what it is about to the request: "subjects": ["heat"]',
+            )
+        return found
+
+    def assigner(self, surface: str) -> Assigner[Any]:
+        """The same of a surface that chooses for subjects; `MatineeError` for one that does not."""
+        found = self._champion(surface)
+        if isinstance(found, Decider):
+            raise MatineeError(
+                f"{surface} chooses for a member alone",
+                why="the request names subjects",
+                next_step="leave them out",
+            )
+        return found
+
+    def _champion(self, surface: str) -> Champion:
         serving = self._serving
         if surface not in serving.surfaces:
             known = ", ".join(sorted(serving.surfaces))
@@ -118,11 +150,22 @@ class Runtime:
         return bool(self._serving.champions)
 
     def home(self, version: str | None = None) -> Home:
-        """Pages of a version of `titles`, of the champion by default."""
-        return Home(self.champion("titles") if version is None else self.decider(version))
+        """Pages of a version of `titles`, of the champion by default; with pictures where `artwork`
+        has a champion.
+        """
+        artwork = self._serving.champions.get(Artwork.name)
+        decider = self.champion("titles") if version is None else self.decider(version)
+        return Home(decider, artwork if isinstance(artwork, Assigner) else None)
 
     def decider(self, version: str) -> Decider[Any]:
         """The decider of any version; `MatineeError` where there is none."""
+        found = self.answering(version)
+        if isinstance(found, Assigner):
+            raise MatineeError(f"{version} draws for subjects, and makes no page")
+        return found
+
+    def answering(self, version: str) -> Champion:
+        """What answers for any version; `MatineeError` where there is none."""
         serving = self._serving
         surface = self.service.registry.get(version).surface
         if surface not in serving.surfaces:
@@ -151,9 +194,10 @@ class Runtime:
                 champions[name] = self._decider(surface, version.id)
         return _Serving(surfaces, champions)
 
-    def _decider(self, surface: Any, version: str) -> Decider[Any]:
+    def _decider(self, surface: Surface, version: str) -> Champion:
         model, policy = self._read.get(version, lambda: self.service.registry.load(version))
-        return Decider(
+        kind = Assigner if surface.unit == "subject" else Decider
+        return kind(
             surface,
             self._contents.informed(model, surface),
             policy,

@@ -158,6 +158,12 @@ class _Scorer:
     def __init__(self, service: Service, version: str, at: datetime, top: int) -> None:
         self.service, self.version, self.at, self.top = service, version, at, top
         self.surface = service.surface(parse_version(version)[0])
+        if self.surface.unit == "subject":
+            raise MatineeError(
+                f"{self.surface.name} has no ranking to score",
+                why="it chooses for a member and a subject, as the app asks for them",
+                next_step="POST /v1/decide/" + self.surface.name,
+            )
         model, _ = service.registry.load(version)
         self.model = Contents(service.lake).informed(model, self.surface)
         self.choices = (
@@ -198,6 +204,7 @@ class _Scorer:
             [one.request.at for one in situations],
             [one.history for one in situations],
             [one.request.country for one in situations],
+            features=[self.surface.told(one) for one in situations],
         )
         scores = self.model.believe(context, self.model.titles.encode(candidates.ids)).mean
         if not np.isfinite(scores).all():

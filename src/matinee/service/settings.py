@@ -105,10 +105,63 @@ class TitlesSettings(Section, frozen=True):
     slots: Annotated[int, Meta(ge=1, le=1_000, description="Titles in a row.")] = 20
 
 
+class ArtworkSettings(Section, frozen=True):
+    """The picture that a member sees of a title."""
+
+    window: Annotated[
+        Duration, Meta(description="How long after a picture was drawn a watch counts for it.")
+    ] = Duration("14d")
+    min_minutes: Annotated[
+        float, Meta(ge=0, le=100_000, description="Minutes watched that make a play a success.")
+    ] = 5.0
+    stay: Annotated[
+        Duration,
+        Meta(description="How long a picture stays, unless the title is watched; 90 days at most."),
+    ] = Duration("14d")
+    most: Annotated[
+        int, Meta(ge=1, le=100, description="Different pictures of a title in 90 days.")
+    ] = 3
+    change_cost: Annotated[
+        float,
+        Meta(ge=0, le=1, description="What another picture than before must bring, in watches."),
+    ] = 0.005
+    fixed: Annotated[
+        float, Meta(ge=0, le=0.5, description="Share of members who always get fixed pictures.")
+    ] = 0.02
+    uniform: Annotated[
+        float,
+        Meta(ge=0, le=0.5, description="Share of members whose pictures are drawn at random."),
+    ] = 0.03
+    gamma: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1e9,
+            description="How seldom what seems worse is tried (inverse-gap weighting): 0 draws "
+            "uniformly, high keeps to the best.",
+        ),
+    ] = 1_000.0
+    epsilon: Annotated[
+        float, Meta(ge=0, le=1, description="Share of choices that is uniform for all others.")
+    ] = 0.05
+    strength: Annotated[
+        float,
+        Meta(
+            ge=1e-6,
+            le=1e9,
+            description="Choices of a picture that weigh as much as what it shows.",
+        ),
+    ] = 200.0
+    half_life: Annotated[
+        float, Meta(ge=0, le=1e6, description="Days after which a choice counts half; 0: for ever.")
+    ] = 0.0
+
+
 class SurfacesSettings(Section, frozen=True):
     """The places where the service chooses."""
 
     titles: TitlesSettings = TitlesSettings()
+    artwork: ArtworkSettings = ArtworkSettings()
 
 
 class PolicySettings(Section, frozen=True):

@@ -20,7 +20,7 @@ from matinee.models import Dataset, Model, Progress, Run
 from matinee.policies import Policy
 from matinee.registry import Version, check_together
 from matinee.service.checkpoints import Checkpoint, Started, interrupted_models
-from matinee.service.content import content_of, reads_content
+from matinee.service.content import content_of, has_content, reads_content
 from matinee.service.datasets import HistoriesOfBucket, histories_of, training_set
 from matinee.service.folder import Service
 from matinee.service.make import make_model
@@ -249,9 +249,10 @@ class _Training:
             self.surface,
             needs_histories=model.learns_from == "histories",
         )
-        if self.surface != Titles.name or not reads_content(model):
+        kind = type(self.service.surface(self.surface))
+        if not (has_content(kind) and reads_content(model)):
             return data
-        return replace(data, content=content_of(lake, as_of))
+        return replace(data, content=content_of(lake, as_of, kind))
 
     def _end(
         self, model: Model, data: Dataset, kept: Checkpoint, began: Started, *, resume: bool

@@ -242,4 +242,5 @@ def _request(record: Decision) -> Request:
         country=record.context.get("country"),
         device=record.context.get("device"),
         features=record.context.get("features") or {},
+        subject=record.subject,
     )

@@ -30,14 +30,14 @@ A surface of one's own, which notification to send or none:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 from hashlib import blake2b
 from itertools import compress
 from math import inf
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
 import numpy as np
@@ -57,7 +57,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What the app asks: `slots` actions for a member, now; the surface's usual number by default.
 
     `request_id` makes it idempotent: the same member and id get the same decision again.
-    `features` is free, for what a surface of one's own needs to know.
+    `features` is free, for what a surface of one's own needs to know. `subject` is what the choice
+    is about, a title, where the surface chooses for a member and a subject together.
     """
 
     request_id: Id
@@ -69,14 +70,39 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     country: Country | None = None
     device: Device | None = None
     features: dict[str, Any] = {}
+    subject: Id | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """An action that a surface chose for a member, and when (microseconds since 1970)."""
+class Choice(msgspec.Struct, frozen=True):
+    """An action that a surface chose for a member, and when (microseconds since 1970).
+
+    Where it stands for a subject: for which, in which decision, by which version or arm, and how
+    likely it was when it was drawn.
+    """
 
     at: int
     action: str
+    subject: str | None = None
+    decision_id: str = ""
+    policy: str = ""
+    propensity: float = 1.0
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """A share of members, in [0, 1], for whom a surface chooses by a rule and never by a model.
+
+    They stay in it, so that what choosing brings can be read off for ever: against the rule, and on
+    choices that depend on nothing. `policy` draws from what `scores` says of the candidates, [A].
+    """
+
+    share: float
+    policy: Policy
+    scores: Callable[[Candidates], NDArray[np.float64]]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"a share of members lies in [0, 1], not {self.share}")
 
 
 @dataclass(frozen=True)
@@ -103,6 +129,13 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __contains__(self, candidate: object) -> bool:
+        return candidate in self._places
+
+    def place(self, candidate: str) -> int | None:
+        """Where a candidate stands; `None` for what is none."""
+        return self._places.get(candidate)
 
     def positions(self, ids: Iterable[str]) -> NDArray[np.int64]:
         """Where those of `ids` that are candidates stand, in the order given."""
@@ -131,15 +164,16 @@ class Candidates:
         return {candidate: place for place, candidate in enumerate(self.ids)}
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(msgspec.Struct, frozen=True):
     """What is known when a decision is made: the request, what the member watched, and what the
-    surface chose for them within its `memory`, oldest first.
+    surface chose for them within its `memory`, oldest first. Where there is a subject, these are of
+    it alone, and `watched` is when the member last watched it (microseconds since 1970), if ever.
     """
 
     request: Request
-    history: History = field(default_factory=History)
+    history: History = History()
     choices: tuple[Choice, ...] = ()
+    watched: int | None = None
 
 
 class Mask(ABC):
@@ -163,14 +197,18 @@ class Mask(ABC):
 class Surface(ABC):
     """One place where the service chooses.
 
-    `unit` names whose draw it is and whose decisions hang together; `reward_range`
-    bounds the reward of one position. Of the class or of one surface: `window` is how long after
-    a decision an event may still count for it, `slots` how many actions are chosen where a request
-    does not say, `memory` for how long its own choices for a member stand in the situation.
+    `unit` names whose draw it is; decisions of one member hang together. `reward_range` bounds the
+    reward of one position. Of the class or of one surface: `window` is how long after a decision an
+    event may still count for it, `slots` how many actions are chosen where a request does not say,
+    `memory` for how long its own choices for a member stand in the situation.
+
+    Where the unit is a "subject", a title say, one action is chosen for a member and each subject.
+    It is drawn once and `stands` for a while, and what the member does with the subject in the
+    window counts for it, whichever decision that answers to.
     """
 
     name: ClassVar[str]
-    unit: ClassVar[str] = "member"
+    unit: ClassVar[Literal["member", "subject"]] = "member"
     reward_range: ClassVar[tuple[float, float]]
     window: timedelta
     slots: int = 1
@@ -204,13 +242,48 @@ class Surface(ABC):
         """The actions that are new in that country at that time; by default none ever is."""
         return frozenset()
 
+    def told(self, situation: Situation) -> Mapping[str, Any]:
+        """What models are told of the member besides the request's own features; it goes on record.
+
+        By default nothing. The subject of a situation plays no part: it is asked once a request.
+        """
+        return {}
+
+    def stands(self, situation: Situation) -> bool:
+        """Whether the latest of the choices for a member and a subject, of which there is one, is
+        to stay; by default it does for as long as it is remembered.
+
+        It goes all the same when it is no longer eligible, or a mask takes it away.
+        """
+        return True
+
+    def bonus(self, situation: Situation) -> Mapping[str, float]:
+        """What actions are worth for a member and a subject besides the reward that a model
+        expects, in its unit; by default nothing.
+        """
+        return {}
+
+    def holdouts(self) -> Mapping[str, Holdout]:
+        """The arms of members for whom a rule chooses, by name; by default there are none."""
+        return {}
+
+    @classmethod
+    def about(cls, lake: Lake, as_of: datetime | None = None) -> Mapping[str, Mapping[str, float]]:
+        """What actions are about: by id the weights of features, as is known now or at a time.
+
+        Models that can know an action by its content read it. By default nothing is known.
+        """
+        return {}
+
     @abstractmethod
     def reward(self, decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         """One row (decision_id, position, reward) for each position of each decision.
 
         `decisions` and `events` have the columns of those tables in the lake. The events answer to
-        one of the decisions: they carry its id, are its member's, and happened within its window.
-        One that is reported twice counts once. Rewards are finite and inside `reward_range`.
+        one of the decisions: they carry its id, are its member's, and happened within its window;
+        where the unit is a subject, they are its member's and about its subject, and carry the id
+        of the decision that they count for. One that is reported twice counts once. Rewards are
+        finite and inside `reward_range`.
         """
 
     @abstractmethod
@@ -245,6 +318,10 @@ def check(surface: Surface) -> None:
         raise ValueError("window must be longer than nothing, and memory no less")
     if not (isinstance(surface.slots, int) and surface.slots >= 1):
         raise ValueError(f"slots is {surface.slots!r}; give a whole number from 1")
+    if surface.unit == "subject" and not surface.memory:
+        raise ValueError("a choice for a subject stands as long as memory says; it is nothing")
+    if sum(holdout.share for holdout in surface.holdouts().values()) > 1:
+        raise ValueError("the shares of holdouts() add up to more than 1")
     if not surface.policies():
         raise ValueError("policies() is empty; the first is the default")
     if not surface.models():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import ClassVar
 
@@ -132,6 +132,43 @@ class DailyCap(Mask):
         if spent < self.most:
             return np.ones(len(candidates), bool)
         return ~candidates.without(self.free)
+
+
+class FewDifferent(Mask):
+    """At most `most` different actions for a member and a subject while the surface remembers.
+
+    >>> from datetime import UTC, datetime
+    >>> from matinee.surfaces import Choice, Request
+    >>> request = Request(request_id="r", member_id="m", at=datetime(2026, 1, 1, tzinfo=UTC))
+    >>> seen = Situation(request, choices=(Choice(1, "heat.2"), Choice(2, "heat.1")))
+    >>> FewDifferent(2).allowed(seen, Candidates.of(["heat.1", "heat.2", "heat.3"]))
+    array([ True,  True, False])
+    """
+
+    name: ClassVar[str] = "few_different"
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.reason = f"no more than {most} different ones in that time"
+
+    def allowed(self, situation: Situation, candidates: Candidates) -> NDArray[np.bool_]:
+        seen = {choice.action for choice in situation.choices}
+        if len(seen) < self.most:
+            return np.ones(len(candidates), bool)
+        return ~candidates.without(seen)
+
+
+class Age(Mask):
+    """Only what may be seen at an age, in years; `least` says from which age each action may."""
+
+    name: ClassVar[str] = "age"
+
+    def __init__(self, years: float, least: Mapping[str, int]) -> None:
+        self.years, self.least = years, least
+        self.reason = f"not to be seen at the age of {years:g}"
+
+    def allowed(self, situation: Situation, candidates: Candidates) -> NDArray[np.bool_]:
+        return np.array([self.least.get(one, 0) <= self.years for one in candidates.ids], bool)
 
 
 def _starts(window: Window) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Self
 
 import polars as pl
 
+from matinee.features.content import about
 from matinee.lake.lake import Lake
 from matinee.lake.records import Title, Window, micros
 from matinee.models import EASE, CoVisitation, Model, Popularity
@@ -75,6 +76,11 @@ class Titles(Surface):
             [Window(**row) for row in windows.iter_rows(named=True)],
             **settings,
         )
+
+    @classmethod
+    def about(cls, lake: Lake, as_of: datetime | None = None) -> Mapping[str, Mapping[str, float]]:
+        found = about(lake.current("titles", as_of=as_of))
+        return {title: dict.fromkeys(names, 1.0) for title, names in found.items()}
 
     def eligible(self, request: Request) -> Candidates:
         """What is available in that country; worked out once for the time between two windows."""

@@ -54,6 +54,40 @@ class PolicyConformance(ABC):
         assert policy.references
         assert policy.kind in {"conditional", "marginal", "joint"}
 
+    def test_many_preferences_are_those_of_each(self) -> None:
+        policy, rng = self.make(), np.random.default_rng(5)
+        scores = rng.normal(size=(7, 5)).round(1)
+        found = policy.prefer_all(scores)
+        samples = rng.normal(size=(9, 7, 5)).round(1)
+        among = policy.prefer_all_among(samples)
+        for row in range(7):
+            _same_preference(
+                Preference(found.segment[row], found.logits[row]), policy.prefer(scores[row])
+            )
+            one = Preference(among.segment[row], among.logits[row])
+            _same_preference(one, policy.prefer_among(samples[:, row]))
+
+    def test_chances_are_the_propensities_of_one_slot(self) -> None:
+        policy = self.make()
+        found = policy.prefer_all(np.random.default_rng(6).normal(size=(7, 5)))
+        chances = policy.chances(found.logits)
+        for row, logits in enumerate(found.logits):
+            preference = Preference(found.segment[row], logits)
+            each = [policy.propensities(preference, one[None])[0] for one in preference.segment]
+            np.testing.assert_allclose(chances[row], each, rtol=1e-9, atol=1e-12)
+            alone = policy.chances(logits[None])[0]
+            assert np.array_equal(alone, chances[row]), "a batch has other chances than one alone"
+
+    def test_a_pick_is_as_frequent_as_its_propensity(self) -> None:
+        policy = self.make()
+        logits = policy.prefer(np.array(SCORES[0])).logits
+        luck = (np.arange(DRAWS) + 0.5) / DRAWS
+        places, propensities = policy.pick(np.tile(logits, (DRAWS, 1)), luck)
+        shares = np.bincount(places, minlength=len(logits)) / DRAWS
+        chances = policy.chances(logits[None])[0]
+        np.testing.assert_allclose(shares, chances, atol=1 / DRAWS)
+        assert np.array_equal(propensities, chances[places])
+
     def test_a_segment_holds_distinct_candidates(self) -> None:
         for scores in SCORES:
             preference = self.make().prefer(np.array(scores))

@@ -16,12 +16,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import numpy as np
 import polars as pl
 
-from matinee.decisions import Decider
+from matinee.decisions import Assigner, Decider, NoChoices
 from matinee.lake.records import Decision, Event, micros
 from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
@@ -40,6 +41,10 @@ class SurfaceConformance(ABC):
     def make(self) -> Surface:
         """A surface with something to choose from."""
 
+    def subject(self) -> str | None:
+        """A subject with something to choose from, where the surface's unit is one."""
+        return None
+
     @abstractmethod
     def succeed(self, decision: Decision) -> list[Event]:
         """What its member does in the window so that its first action earns more than nothing done
@@ -55,18 +60,18 @@ class SurfaceConformance(ABC):
 
     def test_what_is_eligible_is_the_same_for_all_and_stored_once(self) -> None:
         surface = self.make()
-        first, other = (surface.eligible(_request(member)) for member in MEMBERS[:2])
+        first, other = (surface.eligible(self._request(member)) for member in MEMBERS[:2])
         assert len(first), "nothing is eligible; give the suite a surface that can choose"
         assert first.ids == tuple(sorted(set(first.ids))), "make sets with Candidates.of"
         assert other.hash == first.hash, "eligible() looks at the member; that is for masks()"
-        assert surface.eligible(_request(MEMBERS[0])) is first, (
+        assert surface.eligible(self._request(MEMBERS[0])) is first, (
             "eligible() made the same set again; keep it, so that it is hashed once"
         )
 
     def test_masks_are_rules_with_reasons(self) -> None:
         surface = self.make()
-        candidates = surface.eligible(_request())
-        for situation in _situations(candidates.ids, surface.memory):
+        candidates = surface.eligible(self._request())
+        for situation in self._situations(candidates.ids, surface.memory):
             for mask in surface.masks(situation):
                 allowed = mask.allowed(situation, candidates)
                 assert allowed.shape == (len(candidates),), f"{mask.name} must give one answer each"
@@ -85,15 +90,15 @@ class SurfaceConformance(ABC):
 
     def test_decisions_are_of_what_is_allowed_with_a_chance(self) -> None:
         surface = self.make()
-        allowed = set(surface.eligible(_request()).ids)
-        for decision in _decisions(surface):
+        allowed = set(surface.eligible(self._request()).ids)
+        for decision in self._decisions(surface):
             assert decision.actions, "nothing was chosen for a member without a past"
             assert len(decision.actions) <= surface.slots, "more was chosen than there are slots"
             assert set(decision.actions) <= allowed, "what was chosen is not eligible"
             assert min(decision.propensities) > 0, "what was chosen had no chance"
 
     def test_every_position_has_a_reward_in_range(self) -> None:
-        surface, decisions = self.make(), _decisions(self.make())
+        surface, decisions = self.make(), self._decisions(self.make())
         for events in ([], self._answers(decisions)):
             rewards = _rewards(surface, decisions, events)
             places = {(one.decision_id, k) for one in decisions for k in range(len(one.actions))}
@@ -104,7 +109,7 @@ class SurfaceConformance(ABC):
             )
 
     def test_success_pays_and_pays_its_own_decision_alone(self) -> None:
-        surface, decisions = self.make(), _decisions(self.make())
+        surface, decisions = self.make(), self._decisions(self.make())
         first = (decisions[0].decision_id, 0)
         before = _rewards(surface, decisions, [])
         after = _rewards(surface, decisions, self.succeed(decisions[0]))
@@ -119,7 +124,7 @@ class SurfaceConformance(ABC):
         )
 
     def test_reports_may_come_twice_and_in_any_order(self) -> None:
-        surface, decisions = self.make(), _decisions(self.make())
+        surface, decisions = self.make(), self._decisions(self.make())
         events = self._answers(decisions)
         expected = _rewards(surface, decisions, events)
         twice = [event for event in events for _ in range(2)]
@@ -133,6 +138,37 @@ class SurfaceConformance(ABC):
     def _answers(self, decisions: Sequence[Decision]) -> list[Event]:
         return [event for decision in decisions for event in self.succeed(decision)]
 
+    def _request(self, member: str = MEMBERS[0], *, whole: bool = True) -> Request:
+        subject = self.subject() if whole else None
+        return Request(request_id="conformance", member_id=member, at=AT, subject=subject)
+
+    def _situations(self, ids: Sequence[str], memory: timedelta) -> list[Situation]:
+        """A member without a past, and one who has seen all and, if there is a memory, got all."""
+        before = micros(AT) - 1
+        past = History(tuple(ids), (before,) * len(ids), 1)
+        chosen = tuple(Choice(before, action) for action in ids) if memory else ()
+        return [Situation(self._request()), Situation(self._request(), past, chosen)]
+
+    def _decisions(self, surface: Surface) -> list[Decision]:
+        """One of each of three members, by the usual policy on a model that knows little."""
+        ids = surface.eligible(self._request()).ids
+        model = surface.models()[0].fit(Dataset.of(Vocabulary(ids), Histories.of([[0]])))
+        policy = next(iter(surface.policies().values()))
+        known: dict[str, Any] = {
+            "version": "any@1",
+            "histories": _NoHistories(),
+            "salt": b"conformance",
+        }
+        if surface.unit != "subject":
+            decider = Decider(surface, model, policy, **known)
+            return [decider.propose(self._request(member)) for member in MEMBERS]
+        assigner = Assigner(surface, model, policy, choices=NoChoices(), **known)
+        subject = self.subject()
+        assert subject is not None, "name a subject that can be chosen for: def subject(self)"
+        requests = [self._request(member, whole=False) for member in MEMBERS]
+        drawn = [assigner.propose(request, [subject])[1] for request in requests]
+        return [decision for decisions in drawn for decision in decisions]
+
 
 class _NoHistories:
     def history(self, member_id: str) -> History:
@@ -140,29 +176,6 @@ class _NoHistories:
 
     def generation(self, member_id: str) -> int:
         return 0
-
-
-def _request(member: str = MEMBERS[0]) -> Request:
-    return Request(request_id="conformance", member_id=member, at=AT)
-
-
-def _situations(ids: Sequence[str], memory: timedelta) -> list[Situation]:
-    """A member without a past, and one who has seen and, if there is a memory, been given all."""
-    before = micros(AT) - 1
-    past = History(tuple(ids), (before,) * len(ids), 1)
-    chosen = tuple(Choice(before, action) for action in ids) if memory else ()
-    return [Situation(_request()), Situation(_request(), past, chosen)]
-
-
-def _decisions(surface: Surface) -> list[Decision]:
-    """One decision for each of three members, by the usual policy on a model that knows little."""
-    ids = surface.eligible(_request()).ids
-    model = surface.models()[0].fit(Dataset.of(Vocabulary(ids), Histories.of([[0]])))
-    policy = next(iter(surface.policies().values()))
-    decider = Decider(
-        surface, model, policy, version="any@1", histories=_NoHistories(), salt=b"conformance"
-    )
-    return [decider.propose(_request(member)) for member in MEMBERS]
 
 
 def _rewards(

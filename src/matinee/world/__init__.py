@@ -5,7 +5,8 @@ real (Wikidata contributors, CC0 1.0, by way of `bokeh_sampledata`; see NOTICE).
 nothing of Matinee but the public record types, and speaks to the platform as an app would.
 
 - :class:`Settings` says how large a world is, and its seed;
-- :class:`World` gives the catalogue, the members, a log of days, reactions, and the truth.
+- :class:`World` gives the catalogue, the members, a log of days, reactions, and the truth;
+- :func:`matinee.world.posters.poster` draws the pictures of its titles.
 """
 
 from matinee.world.frames import Day

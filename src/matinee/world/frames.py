@@ -6,7 +6,7 @@ Nested values (`context` and `masks`) are JSON text, as in the lake's own tables
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -51,6 +51,7 @@ DECISIONS = pl.Schema(
         "seed": pl.Int64(),
         "row": pl.String(),
         "arm": pl.String(),
+        "subject": pl.String(),
         "context": pl.String(),
         "context_hash": pl.String(),
         "masks": pl.String(),
@@ -69,13 +70,15 @@ class Day:
 
     `events` and `decisions` have the columns of `Event` and `Decision`, in order of time. A film
     begun before midnight is still an event of this day. `eligible` has the columns of `Eligible`
-    and holds each set that these decisions name, once.
+    and holds each set that these decisions and assignments name, once. `assignments` are decisions
+    too: which picture a member sees for a title, from the first time that it was shown.
     """
 
     day: int
     events: pl.DataFrame
     decisions: pl.DataFrame
     eligible: pl.DataFrame
+    assignments: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -235,17 +238,17 @@ def decision_frame(
         pl.lit(0, pl.Int64).alias("seed"),
         pl.lit(None, pl.String).alias("row"),
         pl.lit(None, pl.String).alias("arm"),
+        pl.lit(None, pl.String).alias("subject"),
         "context",
         "context_hash",
         pl.lit("[]").alias("masks"),
     )
 
 
-def eligible_frame(sets: Sequence[EligibleSet]) -> pl.DataFrame:
-    """Each distinct set of candidates once, with the columns of `Eligible`."""
-    distinct = {one.eligible: one.ids for one in sets}
+def eligible_frame(sets: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+    """Sets of candidates by content hash, with the columns of `Eligible`."""
     return pl.DataFrame(
-        {"eligible": list(distinct), "candidates": list(distinct.values())}, schema=ELIGIBLE
+        {"eligible": list(sets), "candidates": list(sets.values())}, schema=ELIGIBLE
     )
 
 

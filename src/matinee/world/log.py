@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from matinee.lake.records import micros
 from matinee.world import frames
+from matinee.world.artwork import Artwork
+from matinee.world.assignments import Assignments
 from matinee.world.behaviour import REPLAY, Reaction, react
 from matinee.world.catalogue import NEVER, Catalogue
 from matinee.world.frames import Day, Sessions
@@ -72,16 +74,22 @@ class Log:
     """What the simulated service logged under its own policy, day by day.
 
     A day is a pure function of the settings and of the days before it, of which it needs only what
-    members had `finished`.
+    members had `finished` and which titles they had been shown.
     """
 
     def __init__(
-        self, settings: Settings, catalogue: Catalogue, members: Members, taste: Taste
+        self,
+        settings: Settings,
+        catalogue: Catalogue,
+        members: Members,
+        taste: Taste,
+        artwork: Artwork,
     ) -> None:
         self.policy = LoggingPolicy(settings, catalogue, members, taste)
         self.finished = Finished(len(members), len(catalogue))
         self._settings, self._catalogue = settings, catalogue
-        self._members, self._taste = members, taste
+        self._members, self._taste, self._artwork = members, taste, artwork
+        self._assignments = Assignments(artwork, catalogue, len(members))
         self._lived = 0
 
     def live_until(self, day: int) -> None:
@@ -93,11 +101,14 @@ class Log:
         """One day as the app logged it."""
         self.live_until(day)
         groups = self._groups(day)
+        assigned = frames.stack([self._assigned(day, g) for g in groups], frames.DECISIONS, "at")
+        titles = {group.eligible.eligible: group.eligible.ids for group in groups}
         return Day(
             day,
             frames.stack([self._events(day, g) for g in groups], frames.EVENTS, "ts"),
             frames.stack([self._decisions(day, g) for g in groups], frames.DECISIONS, "at"),
-            frames.eligible_frame([group.eligible for group in groups]),
+            frames.eligible_frame(titles | self._assignments.sets(assigned)),
+            assigned,
         )
 
     def sessions(self, decision_ids: Sequence[str], members: Numbers, at: Numbers) -> Sessions:
@@ -129,7 +140,10 @@ class Log:
         eligible = self.policy.eligible(country, day)
         slates = self.policy.draw(members, eligible.titles, rng)
         titles = slates.titles
+        pictures = self._artwork.assigned[members[:, None], titles]
         affinity = self._taste.affinity(day, members, titles)
+        affinity += self._artwork.effect(day, members, titles, pictures)
+        self._assignments.mark(day, members, titles)
         rounds = occurrence(members)
         parts = [np.flatnonzero(rounds == turn) for turn in range(int(rounds.max()) + 1)]
         reactions = []
@@ -159,3 +173,7 @@ class Log:
             self._catalogue.ids,
             self._settings.epsilon,
         )
+
+    def _assigned(self, day: int, group: Group) -> pl.DataFrame:
+        sessions = self._names(day, group)
+        return self._assignments.frame(day, sessions, group.members, group.slates.titles)

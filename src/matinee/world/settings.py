@@ -28,6 +28,7 @@ class Settings:
     segment : S, how many of the best-scored titles the logging policy draws from.
     temperature : of the logging policy's scores, in logits; higher explores more.
     epsilon : share of uniform draws from the segment in each slot of the logging policy.
+    pictures : how many pictures each title has, 0 to 8; 0 is a world without pictures.
 
     >>> Settings(members=100).days
     30
@@ -44,6 +45,7 @@ class Settings:
     segment: int = 60
     temperature: float = 1.0
     epsilon: float = 0.1
+    pictures: int = 0
 
     def __post_init__(self) -> None:
         for name in ("members", "titles", "slots", "segment"):
@@ -54,6 +56,7 @@ class Settings:
         _require(0 <= self.sessions_per_day <= 24, "sessions_per_day must lie in [0, 24]")
         _require(self.temperature > 0, "temperature must be positive")
         _require(0 <= self.epsilon <= 1, "epsilon must lie in [0, 1]")
+        _require(0 <= self.pictures <= 8, "pictures must lie in [0, 8]")
         midnight = self.start.utcoffset() == timedelta(0) and self.start.time() == time()
         _require(midnight, "start must be a midnight in UTC, as 2025-01-01T00:00:00Z")
         codes, shares = zip(*self.countries, strict=True) if self.countries else ((), ())

@@ -13,8 +13,18 @@ from scipy.linalg import solve_triangular
 
 from matinee.models.base import Floats, Model, checked, several
 from matinee.models.data import Content, Context, Dataset, Indices, Vocabulary
-from matinee.models.linear.sums import Plan, Sums, check_size, deviation, moved, sums_of, weights_of
-from matinee.models.linear.told import Doubles, about_of, common, told_of
+from matinee.models.linear.sums import (
+    Plan,
+    Sums,
+    check_size,
+    crossed,
+    deviation,
+    levels,
+    moved,
+    sums_of,
+    weights_of,
+)
+from matinee.models.linear.told import Doubles, about_of, common, groups_of, told_of
 from matinee.models.run import Run
 
 LEAST = 1e-6
@@ -46,10 +56,15 @@ class Linear(Model):
 
     The sums are all that is kept of the log: they add up over shards and over time, so what
     `update` comes to is what a fit on everything would be. With `half_life` in days a choice counts
-    half as much when it is that much older; 0 forgets nothing. Choices need no weights by their
-    propensities, as far as rewards are linear in what the logging policy looked at too: name that
-    in `by`. An unknown action (-1) gets what is expected of one without content. Histories play no
-    part.
+    half as much when it is that much older; 0 forgets nothing.
+
+    With `within` the rewards of actions whose content shares a feature of that kind ("title" for
+    features such as "title=heat") are taken less their mean, and it is added to what is expected:
+    such actions are held against one another alone, however good what they have in common is. An
+    action of a group in which nothing was chosen has the mean of all. Choices need no weights by
+    their propensities, as far as rewards are linear in what the logging policy looked at too: name
+    that in `by`. An unknown action (-1) gets what is expected of one without content. Histories
+    play no part.
 
     >>> from matinee.models.data import Histories, InMemory, Responses
     >>> seen = Context(Histories.of([[]] * 4, countries=["NL", "NL", "US", "US"]), np.zeros(4))
@@ -82,8 +97,10 @@ class Linear(Model):
         by: Sequence[str] = ("country",),
         strength: float = 50.0,
         ridge: float = 1.0,
+        *,
         half_life: float = 0.0,
         facets: int = 32,
+        within: str = "",
     ) -> None:
         self.by = several("by", by)
         if "" in by:
@@ -95,7 +112,7 @@ class Linear(Model):
             raise ValueError(f"half_life is {half_life}; give days, or 0 to forget nothing")
         if facets < 0:
             raise ValueError(f"facets is {facets}; give a number of features, or 0 for none")
-        self.facets = facets
+        self.facets, self.within = facets, within
         self.strength, self.ridge, self.half_life = strength, ridge, half_life
 
     def settings(self) -> dict[str, Any]:
@@ -105,6 +122,7 @@ class Linear(Model):
             "ridge": self.ridge,
             "half_life": self.half_life,
             "facets": self.facets,
+            "within": self.within,
         }
 
     def update(self, dataset: Dataset) -> Self:
@@ -129,7 +147,14 @@ class Linear(Model):
         about = moved(self._about, self.titles, model.titles)
         some = np.flatnonzero(said.any(axis=1))
         about[model.titles.encode(dataset.titles.ids[place] for place in some)] = said[some]
-        model._keep(aged + fresh, about)
+        groups = dict(zip(self.titles.ids, self._groups, strict=True))
+        found = groups_of(dataset.content, dataset.titles, self.within)
+        groups |= {
+            title: group
+            for title, group in zip(dataset.titles.ids, found, strict=True)
+            if group or title not in groups
+        }
+        model._keep(aged + fresh, about, tuple(groups[title] for title in model.titles.ids))
         return model
 
     def adopt(self, content: Content) -> Self:
@@ -142,7 +167,8 @@ class Linear(Model):
         model = copy(self)
         model.titles = Vocabulary((*self.titles.ids, *fresh.ids))
         about = np.concatenate([self._about, about_of(content, fresh, self._facets)])
-        model._keep(self._sums.moved(self.titles, model.titles), about)
+        groups = (*self._groups, *groups_of(content, fresh, self.within))
+        model._keep(self._sums.moved(self.titles, model.titles), about, groups)
         return model
 
     def sample(
@@ -163,7 +189,14 @@ class Linear(Model):
         own = np.einsum("apq,maq->map", inverse, drawn)
         own += np.einsum("apq,amq->map", np.linalg.cholesky(inverse), noise)
         rewards: Doubles = np.einsum("bp,map->mba", self._members(context), own)
-        return rewards
+        return rewards + self._level[chosen]
+
+    def leading(self, context: Context, candidates: Indices, chosen: int) -> str | None:
+        self._require_fitted()
+        own = self._own[candidates]
+        speaks = self._members(context)[0] * (own[chosen] - own.mean(axis=0))
+        place = int(speaks.argmax())
+        return self._sums.names[place] if speaks[place] > 0 else None
 
     def _drawn(self, draws: int, seed: int) -> Doubles:
         """Draws of M [draws, P, F], kept for the next question."""
@@ -180,20 +213,25 @@ class Linear(Model):
 
     def _fit(self, dataset: Dataset, run: Run) -> None:
         self._as_of = dataset.as_of
-        self._facets = common(dataset.content, dataset.titles, self.facets)
+        self._facets = common(dataset.content, dataset.titles, self.facets, self.within)
         about = about_of(dataset.content, dataset.titles, self._facets)
-        self._keep(self._learn(dataset), about)
+        groups = groups_of(dataset.content, dataset.titles, self.within)
+        self._keep(self._learn(dataset), about, groups)
 
     def _learn(self, dataset: Dataset) -> Sums:
         size = len(dataset.titles)
         plan = Plan(size, self.by, self.half_life, dataset.as_of)
         return dataset.reduce_responses(sums_of, Sums.__add__, plan) or Sums.none(size)
 
-    def _keep(self, sums: Sums, about: Doubles) -> None:
+    def _keep(self, sums: Sums, about: Doubles, groups: tuple[str, ...]) -> None:
         """Work out the posterior; every last row is of an action that was never chosen."""
         size, facets = len(sums.names), 1 + about.shape[1]
         check_size(sums.names, len(sums.gram), facets)
-        self._sums, self._about = sums, about
+        self._sums, self._about, self._groups = sums, about, groups
+        self._level = np.zeros(len(sums.gram) + 1)
+        if self.within:
+            self._level[:-1], self._level[-1] = levels(sums, groups)
+            sums = sums.less(self._level[:-1])
         self._places = {name: place for place, name in enumerate(sums.names)}
         self._kept_draws = {}
         gram = np.concatenate([sums.gram, np.zeros((1, size, size))])
@@ -201,10 +239,8 @@ class Linear(Model):
         self._inverse = np.linalg.inv(gram + self.strength * np.eye(size))
         self._rows_of = np.zeros((len(gram), facets))
         self._rows_of[:, 0], self._rows_of[:-1, 1:] = 1, about
-        squares = self._rows_of[:, :, None] * self._rows_of[:, None, :]
         weights = self.strength * gram @ self._inverse
-        both = weights.reshape(len(gram), -1).T @ squares.reshape(len(gram), -1)
-        both = both.reshape(size, size, facets, facets).swapaxes(1, 2).reshape(size * facets, -1)
+        both = crossed(weights, self._rows_of)
         self._precision = (both + both.T) / 2 + self.ridge * np.eye(len(both))
         seen = self.strength * np.einsum("apq,aq->ap", self._inverse, self._moments)
         right = (seen.T @ self._rows_of).ravel()
@@ -214,8 +250,8 @@ class Linear(Model):
         self._noise = deviation(sums, self._own[:-1])
 
     def _scores(self, context: Context, candidates: Indices | None) -> Floats:
-        own = self._own[:-1] if candidates is None else self._own[candidates]
-        scores: Floats = self._members(context) @ own.T
+        chosen = np.arange(len(self.titles)) if candidates is None else candidates
+        scores: Floats = self._members(context) @ self._own[chosen].T + self._level[chosen]
         return scores
 
     def _members(self, context: Context) -> Doubles:
@@ -231,6 +267,7 @@ class Linear(Model):
             "as of": np.array([self._as_of], np.int64),
             "facets": _text(self._facets),
             "about": self._about,
+            "groups": _text(self._groups),
         }
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -244,7 +281,8 @@ class Linear(Model):
             checked(arrays["moments"], (titles, size), np.float64),
             checked(arrays["squares"], (titles,), np.float64),
         )
-        self._keep(sums, checked(arrays["about"], (titles, len(self._facets)), np.float64))
+        about = checked(arrays["about"], (titles, len(self._facets)), np.float64)
+        self._keep(sums, about, _names(arrays["groups"]))
 
 
 def _text(names: Sequence[str]) -> NDArray[np.uint8]:

@@ -16,6 +16,8 @@ MOST_SUMS, MOST_SHARED = 20_000_000, 5_000
 """Actions times features of members squared, and features of members times those of actions, at
 most: 160 MB of sums, and as many equations to solve.
 """
+ACTIONS = 2_048
+"""How many actions are looked at at a time."""
 COIN = 0.25
 """The mean square of rewards where nothing was earned yet: that of a coin around its mean."""
 
@@ -41,6 +43,13 @@ class Sums:
 
     def times(self, weight: float) -> Sums:
         return Sums(self.names, *(weight * part for part in self._parts))
+
+    def less(self, level: Doubles) -> Sums:
+        """Of rewards less a level [V] of each action."""
+        count, sums = self.gram[:, 0, 0], self.moments[:, 0]
+        moments = self.moments - level[:, None] * self.gram[:, 0]
+        squares = self.squares - 2 * level * sums + level**2 * count
+        return Sums(self.names, self.gram, moments, np.maximum(squares, 0.0))
 
     def moved(self, old: Vocabulary, new: Vocabulary) -> Sums:
         """The same in another vocabulary, which has all titles of the old one."""
@@ -106,6 +115,39 @@ def moved(part: Doubles, old: Vocabulary, new: Vocabulary) -> Doubles:
     wide = np.zeros((len(new), *part.shape[1:]))
     wide[new.encode(old.ids)] = part
     return wide
+
+
+def levels(sums: Sums, groups: Sequence[str]) -> tuple[Doubles, float]:
+    """The mean reward [V] of each action's group, and of all; that of all where a group has none.
+
+    >>> counts, earned = np.array([3.0, 1.0, 0.0]), np.array([3.0, 0.0, 0.0])
+    >>> sums = Sums((ALWAYS,), counts[:, None, None], earned[:, None], earned)
+    >>> levels(sums, ("a", "a", "b"))[0]
+    array([0.75, 0.75, 0.75])
+    """
+    count, earned = sums.gram[:, 0, 0], sums.moments[:, 0]
+    mean = float(earned.sum() / count.sum()) if count.sum() else 0.0
+    _, numbers = np.unique(np.array(groups, object), return_inverse=True)
+    counts, sums_of_groups = (np.bincount(numbers, each) for each in (count, earned))
+    means = np.divide(sums_of_groups, counts, out=np.full(len(counts), mean), where=counts > 0)
+    return means[numbers], mean
+
+
+def crossed(weights: Doubles, rows: Doubles) -> Doubles:
+    """The sum over actions of W_a (x) z_a z_a^T [P F, P F], from [V, P, P] and [V, F].
+
+    >>> crossed(np.array([[[2.0]]]), np.array([[1.0, 3.0]]))
+    array([[ 2.,  6.],
+           [ 6., 18.]])
+    """
+    size, facets = weights.shape[1], rows.shape[1]
+    total = np.zeros((size * size, facets * facets))
+    for first in range(0, len(rows), ACTIONS):
+        part = rows[first : first + ACTIONS]
+        squares = (part[:, :, None] * part[:, None, :]).reshape(len(part), -1)
+        total += weights[first : first + ACTIONS].reshape(len(part), -1).T @ squares
+    whole = total.reshape(size, size, facets, facets).swapaxes(1, 2)
+    return whole.reshape(size * facets, size * facets)
 
 
 def deviation(sums: Sums, own: Doubles) -> float:

@@ -103,16 +103,37 @@ def check_few(names: Sequence[str], most: int = MOST_NAMES) -> None:
         )
 
 
-def common(content: Content | None, titles: Vocabulary, most: int) -> tuple[str, ...]:
-    """The features that most of these titles have in the content, in order of name."""
+def common(
+    content: Content | None, titles: Vocabulary, most: int, within: str = ""
+) -> tuple[str, ...]:
+    """The features that most of these titles have in the content, in order of name; none of the
+    kind that says which group they are in.
+    """
     if content is None:
         return ()
     places = content.titles.encode(titles.ids)
     counts = np.bincount(
         content.matrix[places[places >= 0]].indices, minlength=len(content.features)
     )
-    found = zip((-counts).tolist(), content.features.ids, strict=True)
+    listed = zip((-counts).tolist(), content.features.ids, strict=True)
+    found = [each for each in listed if not (within and each[1].startswith(f"{within}="))]
     return tuple(sorted(name for count, name in sorted(found)[:most] if count))
+
+
+def groups_of(content: Content | None, titles: Vocabulary, within: str) -> tuple[str, ...]:
+    """The group that each of these titles is in: its feature of the kind `within`; "" in none."""
+    groups = [""] * len(titles)
+    if content is None or not within:
+        return tuple(groups)
+    names = content.features.ids
+    kind = np.array([name.startswith(f"{within}=") for name in names], bool)
+    rows = content.titles.encode(titles.ids)
+    known = np.flatnonzero(rows >= 0)
+    cells = content.matrix[rows[known]].tocoo()
+    own = kind[cells.col]
+    for row, column in zip(cells.row[own].tolist(), cells.col[own].tolist(), strict=True):
+        groups[known[row]] = names[column]
+    return tuple(groups)
 
 
 def about_of(content: Content | None, titles: Vocabulary, facets: Sequence[str]) -> Doubles:

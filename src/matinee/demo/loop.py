@@ -1,4 +1,4 @@
-"""`matinee demo`: a service that goes round the loop once, and is then served."""
+"""Once round the loop: imported, trained, evaluated, promoted, visited, challenged."""
 
 from __future__ import annotations
 
@@ -14,23 +14,38 @@ import polars as pl
 
 from matinee.console import progress, say, show_report, show_tallies, working
 from matinee.decisions import Decider
+from matinee.demo import artwork
 from matinee.desk import proof
+from matinee.desk.attribution import show_attribution
 from matinee.lake.importers import MovieLens, load
 from matinee.lake.records import Decision, Eligible, Event
 from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
-from matinee.policies import PlackettLuce
+from matinee.policies import InverseGap, PlackettLuce, Policy
 from matinee.service import judging, training
+from matinee.service.attributing import attributed
 from matinee.service.folder import Service
 from matinee.service.outcomes import close_windows
 from matinee.service.runtime import Runtime
-from matinee.surfaces import Request
+from matinee.surfaces import Artwork, Request, Titles
 from matinee.world import Day, World
 from matinee.world import Settings as WorldSettings
 
 VISITS = 2_000
 """Members who come back once the champion decides, to close the loop."""
 
+PICTURES = 5
+"""Pictures of a title."""
+SETTINGS = {
+    "service.name": "Demo",
+    "service.simulated": True,
+    "surfaces.artwork.window": "24h",
+    "surfaces.artwork.fixed": 0.05,
+    "surfaces.artwork.uniform": 0.05,
+}
+"""Whoever comes answers within a day, and few members are to fill every arm."""
+MEASURED = 400
+"""Members over whom what versions are truly worth is taken."""
 AWAY = timedelta(hours=12)
 """How long after the end of the log they come."""
 
@@ -41,17 +56,22 @@ def simulated(folder: Path, settings: WorldSettings | None = None) -> Service:
     `settings` say how large the world is; its log ends when the day before yesterday (UTC) begins,
     so that the windows of the visits after it have closed.
     """
-    service = _open(folder, {"service.name": "Demo", "service.simulated": True})
+    service = _open(folder, SETTINGS)
     if _is_done(service):
         return service
-    size, end = settings or WorldSettings(), _log_end()
+    size, end = settings or WorldSettings(pictures=PICTURES), _log_end()
     world = World(replace(size, start=end - timedelta(days=size.days)))
     say("A simulated streaming service: members, plays and clicks are made up; the films are real.")
     _import_world(service, world)
     _learn(service, as_of=end)
+    if size.pictures:
+        artwork.learn(service, end)
     _tell_truth(service, world)
     _visit(service, world)
-    _challenge(service, world)
+    _challenge(service, world, Titles.name)
+    if size.pictures:
+        _challenge(service, world, Artwork.name)
+        show_attribution(attributed(service, Artwork.name))
     return service
 
 
@@ -99,20 +119,25 @@ def _import_world(service: Service, world: World) -> None:
     ):
         frame = frame_of_records(records, SCHEMAS[table], world.settings.start)
         lake.append(table, frame, source="world")
+    artwork.bring(service, world)
+    service.refresh()
     say(f"Importing {world.settings.days} days of its log ...")
+    watching = artwork.Watching(service)
     with progress("Importing days", world.settings.days, "days") as advance:
         for day in world.days():
-            _import_day(service, day)
+            _import_day(service, day, watching)
             advance(1)
     lake.compact(least=2)
     say(f"What came of those decisions: {close_windows(service)}")
 
 
-def _import_day(service: Service, day: Day) -> None:
+def _import_day(service: Service, day: Day, watching: artwork.Watching) -> None:
     source = f"world day {day.day}"
+    assignments = watching.told(day.assignments, day.events)
     for table, frame, known in (
         ("eligible", day.eligible, None),
         ("decisions", day.decisions, "at"),
+        ("decisions", assignments, "at"),
         ("events", day.events, "ts"),
     ):
         rows = frame if known is None else frame.with_columns(known_at=pl.col(known))
@@ -138,7 +163,7 @@ def _learn(service: Service, as_of: datetime | None = None) -> None:
 def _tell_truth(service: Service, world: World) -> None:
     """What each version is truly worth, which only a simulated service can say."""
     at = _log_end()
-    members = [member.member_id for member in world.members()][:400]
+    members = [member.member_id for member in world.members()][:MEASURED]
     with Runtime(service) as runtime:
         policies = {"chance": world.uniform(), "the policy that wrote the log": world.logging()}
         for version in service.registry.versions("titles"):
@@ -172,23 +197,33 @@ def _visit(service: Service, world: World) -> None:
     at, members = _log_end() + AWAY, [member.member_id for member in world.members()]
     chance = np.random.default_rng(world.settings.seed)
     visitors = chance.choice(members, min(VISITS, len(members)), replace=False)
-    runtime = Runtime(service)
-    try:
-        decider = runtime.champion("titles")
+    with Runtime(service) as runtime:
+        decider = runtime.champion(Titles.name)
         requests = [
             Request(request_id="demo-visit", member_id=str(member), at=at) for member in visitors
         ]
-        decisions = [decider.propose(runtime.located(request)) for request in requests]
-        sets = [record for record in decider.records(decisions) if isinstance(record, Eligible)]
-    finally:
-        runtime.close()
-    events = [event for decision in decisions for event in _answers(world, decision)]
-    for table, records, known in (
-        ("eligible", sets, at),
-        ("decisions", decisions, "at"),
+        located = list(map(runtime.located, requests))
+        decisions = list(map(decider.propose, located))
+        records = decider.records(decisions)
+        pictures: list[list[str] | None] = [None] * len(decisions)
+        if world.settings.pictures:
+            assigner = runtime.assigner(Artwork.name)
+            for place, (request, decision) in enumerate(zip(located, decisions, strict=True)):
+                pictures[place], drawn = artwork.shown(assigner, request, decision.actions)
+                records += assigner.records(drawn)
+    events = [
+        event
+        for decision, shown in zip(decisions, pictures, strict=True)
+        for event in _answers(world, decision, shown)
+    ]
+    made = [record for record in records if isinstance(record, Decision)]
+    sets = {one.eligible: one for one in records if isinstance(one, Eligible)}
+    for table, rows, known in (
+        ("eligible", list(sets.values()), at),
+        ("decisions", made, "at"),
         ("events", events, "ts"),
     ):
-        frame = frame_of_records(records, SCHEMAS[table], known)
+        frame = frame_of_records(rows, SCHEMAS[table], known)
         service.lake.append(table, frame, source="visits")
     plays = sum(event.kind == "play" for event in events)
     say(
@@ -198,15 +233,14 @@ def _visit(service: Service, world: World) -> None:
     )
 
 
-def _challenge(service: Service, world: World) -> None:
+def _challenge(service: Service, world: World, surface: str) -> None:
     """A challenger that explores less is judged on the champion's log, beside the truth."""
-    champion = service.registry.alias("titles", "champion")
+    champion = service.registry.alias(surface, "champion")
     assert champion is not None  # noqa: S101
     model, policy = service.registry.load(champion.id)
-    assert isinstance(policy, PlackettLuce)  # noqa: S101
-    bolder = replace(policy, temperature=policy.temperature / 2)
+    bolder, how = _bolder(policy)
     challenger = service.registry.register(
-        "titles",
+        surface,
         model,
         bolder,
         data_as_of=champion.data_as_of,
@@ -215,14 +249,18 @@ def _challenge(service: Service, world: World) -> None:
         by="demo",
         parent=champion.id,
     )
-    reason = "the same model, at half the temperature: would exploring less earn more?"
-    service.registry.challenge("titles", challenger.id, by="demo", reason=reason)
+    reason = f"the same model, {how}: would exploring less earn more?"
+    service.registry.challenge(surface, challenger.id, by="demo", reason=reason)
     say(f"{challenger.id} challenges {champion.id}: {reason}")
     with progress("Weighing", service.lake.tables["decisions"].bucket_count, "parts") as advance:
         found = judging.judge(service, challenger.id, by="demo", advance=advance)
     proof.show_judgement(found)
     at = _log_end() + AWAY
     members = [member.member_id for member in world.members()]
+    if surface == Artwork.name:
+        artwork.tell_truth(service, world, at, members[:MEASURED])
+        say(f"the page with plots: {proof.save(found, service)}")
+        return
     with Runtime(service) as runtime:
         truth = [
             world.value(_slates(runtime.decider(name), at), at, members, draws=2)[0]
@@ -233,11 +271,20 @@ def _challenge(service: Service, world: World) -> None:
     say(f"the page with plots: {proof.save(found, service, truth=gain)}")
 
 
-def _answers(world: World, decision: Decision) -> list[Event]:
+def _bolder(policy: Policy) -> tuple[Policy, str]:
+    """A policy of the same kind that explores less, and how."""
+    if isinstance(policy, PlackettLuce):
+        return replace(policy, temperature=policy.temperature / 2), "at half the temperature"
+    assert isinstance(policy, InverseGap)  # noqa: S101
+    return replace(policy, gamma=4 * policy.gamma), "at four times the gamma"
+
+
+def _answers(world: World, decision: Decision, pictures: list[str] | None) -> list[Event]:
     return world.respond(
         decision.member_id,
         decision.decision_id,
         decision.actions,
         decision.at,
         np.random.default_rng(decision.seed),
+        pictures=pictures,
     )
