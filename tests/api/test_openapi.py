@@ -28,7 +28,10 @@ def _try(client, operation):
         sent = case.as_transport_kwargs(base_url="http://127.0.0.1")
         wanted = {name: sent[name] for name in ("params", "json") if sent.get(name) is not None}
         answer = client.request(sent["method"], sent["url"], **wanted)
-        assert answer.status_code < 500 or "has no champion" in answer.text, answer.text
+        if answer.status_code == 503:  # of the surface that nobody trained
+            assert "artwork has no champion" in answer.text
+            return
+        assert answer.status_code < 500, answer.text
         case.validate_response(answer, excluded_checks=STRICTER)
 
     run()

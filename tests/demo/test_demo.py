@@ -1,5 +1,6 @@
 """The demonstration goes round the loop, and says so."""
 
+import json
 import re
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from matinee.service.outcomes import Unmatched
 from matinee.world import Settings
 
 MEMBERS = 120
-SMALL = partial(Settings, members=MEMBERS, titles=80, days=6)
+SMALL = partial(Settings, members=MEMBERS, titles=80, days=6, pictures=3)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_the_true_values_are_told_in_a_sensible_order(tmp_path, capsys):
 def test_visits_come_after_the_log_and_their_outcomes_are_taken_in(service):
     lake, champion = service.lake, service.registry.alias("titles", "champion")
     decisions = lake.scan("decisions").collect()
-    visits = decisions.filter(policy=champion.id)
+    visits = decisions.filter(pl.col("policy") == champion.id)
     assert visits.height == MEMBERS
     assert visits["at"].min() >= champion.data_as_of
     plays = (
@@ -114,6 +115,53 @@ def test_a_challenger_was_judged_and_the_verdict_stands(simulated):
         assert list((service.folder / "reports").glob(f"{verdict.candidate}-*.html"))
 
 
+def test_pictures_are_drawn_shown_learned_from_and_judged(service):
+    pictures = service.lake.current("pictures")
+    assert pictures.height == 80 * 3
+    posters = list((service.folder / "artwork").glob("*.svg"))
+    assert len(posters) == 2 * pictures.height
+    champion = service.registry.alias("artwork", "champion")
+    assert (champion.model, champion.id) == ("linear", "artwork@1")
+    decisions = service.lake.scan("decisions").filter(pl.col("surface") == "artwork").collect()
+    counts = dict(decisions.group_by("policy").len().iter_rows())
+    assert counts["artwork@world"] > counts["artwork@1"] > 100
+    units = decisions.filter(pl.col("policy") == "artwork@world").select("member_id", "subject")
+    assert units.n_unique() == units.height, "drawn once"
+    (verdict,) = Approvals(service.registry).verdicts("artwork")
+    assert (verdict.candidate, verdict.champion) == ("artwork@2", "artwork@1")
+
+
+def test_the_log_tells_what_members_liked_when_each_picture_was_drawn(service):
+    """Of what they had watched before, and of nothing later."""
+    drawn = (
+        service.lake.scan("decisions")
+        .filter(pl.col("policy") == "artwork@world")
+        .collect()
+        .sort("at")
+    )
+    told = [json.loads(text)["features"]["taste"] for text in drawn["context"]]
+    assert not told[0], "nobody had watched anything"
+    watched = (
+        service.lake.scan("events")
+        .filter(
+            (pl.col("kind") == "complete") | ((pl.col("kind") == "play") & (pl.col("value") >= 5))
+        )
+        .select("member_id", "ts")
+        .collect()
+    )
+    first = dict(watched.group_by("member_id").agg(pl.col("ts").min()).iter_rows())
+    early = [
+        taste
+        for taste, (member, at) in zip(
+            told, drawn.select("member_id", "at").iter_rows(), strict=True
+        )
+        if member not in first or at <= first[member]
+    ]
+    assert len(early) > 100
+    assert not any(early)
+    assert sum(map(bool, told)) > len(told) / 5
+
+
 def test_one_that_was_cut_short_goes_on(tmp_path, monkeypatch):
     folder = tmp_path / "shows"
 
@@ -121,10 +169,10 @@ def test_one_that_was_cut_short_goes_on(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(demo, "_learn", cut)
-        patch.setattr(demo, "WorldSettings", SMALL)
+        patch.setattr(demo.loop, "_learn", cut)
+        patch.setattr(demo.loop, "WorldSettings", SMALL)
         assert run(["demo", str(folder), "--no-serve"]) == 130
-    with demo.simulated(folder, SMALL()) as service:
+    with demo.simulated(folder, SMALL(pictures=5)) as service:
         events = service.lake.scan("events").select("member_id", "event_id").collect()
         assert events.n_unique() == events.height
         assert service.registry.alias("titles", "champion") is not None

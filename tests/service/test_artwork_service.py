@@ -11,11 +11,15 @@ import pytest
 
 from matinee.errors import MatineeError
 from matinee.lake.records import Decision, Eligible, Event, Member, Picture, Title, micros
+from matinee.models import Context, Dataset, Histories, Popularity, Vocabulary
+from matinee.policies import PlackettLuce
 from matinee.service import judging, training
+from matinee.service.attributing import attributed
 from matinee.service.folder import Service
 from matinee.service.forgetting import forget
 from matinee.service.outcomes import close_windows
 from matinee.service.runtime import Runtime
+from matinee.service.updating import update
 from matinee.surfaces import Request
 from visits import append as append_frame
 from waiting import eventually
@@ -227,3 +231,72 @@ def test_a_barred_picture_is_out_within_a_moment(learned: Service) -> None:
         assert eventually(lambda: runtime.assign("artwork", asked, titles)["t0"].action != barred)
         later = runtime.assign("artwork", asked, titles)
         assert {one: later[one] for one in titles[1:]} == {one: first[one] for one in titles[1:]}
+
+
+def test_learning_on_in_small_parts_is_learning_anew(learned: Service) -> None:
+    """Three updates on what came to be known between them give what one fit does."""
+    times = [START + hours * HOUR for hours in (3, 5, 9)]
+    (first,) = training.train(learned, surface="artwork", as_of=START + 2 * HOUR, by="test")
+    version = first.id
+    for time in times:
+        made = update(learned, "artwork", version=version, as_of=time, by="test")
+        assert (made.parent, made.data_as_of) == (version, time)
+        version = made.id
+    (whole,) = training.train(learned, surface="artwork", as_of=times[-1], by="test")
+    asked = Context(
+        Histories.of([[]] * 3),
+        np.full(3, micros(NOW)),
+        features=tuple({"taste": {"Crime": share}} for share in (0.0, 0.2, 0.6)),
+    )
+    parts, anew = (learned.registry.load(one)[0] for one in (version, whole.id))
+    ids = [one.picture_id for one in PICTURES]
+    beliefs = [one.believe(asked, one.titles.encode(ids)).mean for one in (parts, anew)]
+    np.testing.assert_allclose(*beliefs, atol=1e-6)
+    assert np.ptp(beliefs[0]) > 0.1, "something was learned"
+
+
+def test_nothing_is_learned_twice_or_from_the_past(learned: Service) -> None:
+    with pytest.raises(MatineeError, match="learned later things"):
+        update(learned, "artwork", version="artwork@2", as_of=START, by="test")
+
+
+def test_models_that_learn_anew_say_so(learned: Service) -> None:
+    model = Popularity().fit(Dataset.of(Vocabulary(["a"]), Histories.of([[0]])))
+    made = learned.registry.register(
+        "titles", model, PlackettLuce(), data_as_of=START, settings={}, metrics={}, by="test"
+    )
+    with pytest.raises(MatineeError, match="cannot go on"):
+        update(learned, "titles", version=made.id, by="test")
+    with pytest.raises(MatineeError, match="no champion"):
+        update(learned, "titles", by="test")
+
+
+def test_the_headline_is_near_the_truth(learned: Service) -> None:
+    """The first version drew evenly: personal pictures are any ones, and the best single picture
+    of a title, to half of whose viewers it speaks, is better.
+    """
+    found = attributed(learned, "artwork")
+    assert found.version == "artwork@1"
+    take = found.readings["reward"]
+    even, single = (0.5 + 0.1 + 0.1) / 3, (0.5 + 0.1) / 2
+    assert take.personal.low < even < take.personal.high
+    assert take.single.low < single < take.single.high + 0.03
+    assert take.difference.low < even - single < take.difference.high
+    assert take.units == sum(len(TITLES) for _ in range(take.members))
+    minutes = found.readings["minutes"]
+    assert minutes.personal.value == pytest.approx(30 * take.personal.value)
+    names = {arm.name: arm for arm in found.arms}
+    assert names.keys() == {"artwork@1", "artwork@fixed", "artwork@uniform"}
+    assert sum(arm.units for arm in found.arms) == len(MEMBERS) * len(TITLES)
+    assert (
+        names["artwork@fixed"].means["reward"].low
+        < 0.1
+        < names["artwork@fixed"].means["reward"].high
+    )
+
+
+def test_a_headline_needs_choices(learned: Service) -> None:
+    with pytest.raises(MatineeError, match="nothing is known yet"):
+        attributed(learned, "artwork", "artwork@2")
+    with pytest.raises(MatineeError, match="alone"):
+        attributed(learned, "titles")

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from matinee.cli import data, learning, scoring, serving
+from matinee.cli import artwork, data, learning, scoring, serving
 from matinee.cli.app import app
 from matinee.console import err, say, show_error
 from matinee.errors import MatineeError
 
 INTERRUPTED = "Interrupted. What was acknowledged is kept; the same command can be given again."
 
-__all__ = ["app", "data", "learning", "main", "run", "scoring", "serving"]
+__all__ = ["app", "artwork", "data", "learning", "main", "run", "scoring", "serving"]
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -12,7 +12,7 @@ from matinee.console import fitting, progress, say, show, show_report
 from matinee.desk import proof
 from matinee.errors import MatineeError
 from matinee.registry import Approvals, Version, parse_version
-from matinee.service import judging, training
+from matinee.service import judging, training, updating
 from matinee.service.folder import Service
 from matinee.service.forgetting import tombstones
 from matinee.surfaces import Titles
@@ -30,6 +30,7 @@ ModelNames = Annotated[
         "train titles --model ease",
         "train titles --model sequence --resume",
         "train notifications --policy explore",
+        "train artwork --update",
     )
 )
 def train(
@@ -40,6 +41,7 @@ def train(
     policy: str | None = None,
     as_of: datetime | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
+    update: Annotated[bool, Parameter(negative="")] = False,
     service: ServiceFolder = HERE,
 ) -> None:
     """Fit models on everything known and register each as a version.
@@ -56,15 +58,28 @@ def train(
         Learn only from what was known at this time (UTC unless it says otherwise).
     resume
         Go on with what was interrupted, on what was known when it began.
+    update
+        Let the champion learn what has come to be known since it learned, and nothing else: the
+        same as training anew, in a moment. For models that can, such as linear.
     """
+    known = as_of and training.aware(as_of)
     with opening(service) as opened:
+        if update:
+            if model or resume:
+                raise MatineeError(
+                    "--update goes on from the champion, without --model or --resume"
+                )
+            made = updating.update(opened, surface, policy=policy, as_of=known, by=whoever())
+            _list(opened, [made])
+            say(f"next: matinee evaluate {surface} --candidate {made.id}, on later decisions")
+            return
         with fitting() as told:
             trained = training.train(
                 opened,
                 model,
                 surface=surface,
                 policy=policy,
-                as_of=as_of and training.aware(as_of),
+                as_of=known,
                 by=whoever(),
                 resume=resume,
                 told=told,

@@ -205,7 +205,7 @@ class Assigner(Generic[SurfaceT]):
         picked = pick(
             chooser.policy,
             self._scores(said, units, chooser, bonuses),
-            [len(unit) for unit in units],
+            list(map(len, units)),
             luck_of(np.array([one.seed for one in named])),
         )
         return list(map(_decision, repeat(chooser), units, picked, named))

@@ -27,6 +27,8 @@ from matinee.world.posters import poster
 SURFACE = Artwork.name
 MINUTES = 5.0
 """Watched for so long, a title says something of taste."""
+GLANCES = 10
+"""Titles that each member glances at, where the truth is told."""
 
 
 def bring(service: Service, world: World) -> None:
@@ -59,7 +61,8 @@ class Watching:
     def told(self, assignments: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         """The assignments of a day with that in their context; `events` are those of the day."""
         watches = events.filter(
-            (pl.col("kind") == "complete") | ((pl.col("kind") == "play") & (pl.col("value") >= 5.0))
+            (pl.col("kind") == "complete")
+            | ((pl.col("kind") == "play") & (pl.col("value") >= MINUTES))
         ).select(pl.col("ts").dt.epoch("us"), "member_id", "title_id")
         coming = iter(pl.concat([self._coming, watches]).sort("ts").rows())
         left = next(coming, None)
@@ -109,86 +112,84 @@ def shown(
 
 def tell_truth(service: Service, world: World, at: datetime, members: Sequence[str]) -> None:
     """What versions are truly worth, at a glance at a title: only a simulated service can say."""
-    say("True chance that a title is taken at a glance, by picture (known only because this")
-    say("service is simulated):")
-    chance = np.random.default_rng(world.settings.seed)
-    of_title = _by_title(world.pictures())
+    chance, of_title = np.random.default_rng(world.settings.seed), by_title(world.pictures())
+    size = min(GLANCES, len(of_title))
     pairs = [
         (member, title)
         for member in members
-        for title in chance.choice(sorted(of_title), min(10, len(of_title)), replace=False).tolist()
+        for title in chance.choice(sorted(of_title), size, replace=False).tolist()
     ]
-    for name, pictures in _truths(service, world, at, pairs, of_title).items():
-        whose, titles = zip(*pairs, strict=True)
+    found = plain(world, at, pairs, of_title)
+    with Runtime(service) as runtime:
+        for version in service.registry.versions(SURFACE):
+            alone = _alone(runtime.answering(version.id), service.salt())
+            found[f"{version.id} ({version.model})"] = drawn(runtime, alone, at, pairs)
+    whose, titles = zip(*pairs, strict=True)
+    say("True chance that a title is taken at a glance, by its picture")
+    say("(known only because this service is simulated):")
+    for name, pictures in found.items():
         say(f"  {name:30} {world.take(whose, at, titles, pictures).mean():.4f}")
 
 
-def _truths(
-    service: Service,
+def plain(
     world: World,
     at: datetime,
     pairs: Sequence[tuple[str, str]],
     of_title: Mapping[str, Sequence[str]],
 ) -> dict[str, list[str]]:
-    """The picture of each pair of a member and a title, by who chooses."""
+    """The picture of each pair of a member and a title without a model, by how it is chosen."""
     chance = np.random.default_rng(world.settings.seed)
     whose, titles = zip(*pairs, strict=True)
     fixed = {one.title_id: one.picture_id for one in world.pictures() if one.fixed}
-    single = {
-        title: _best_single(world, at, title, of_title[title], sorted(set(whose)))
-        for title in set(titles)
-    }
-    versions = {
-        f"{version.id} ({version.model})": _drawn(service, version.id, at, pairs)
-        for version in service.registry.versions(SURFACE)
-    }
+    members = sorted(set(whose))
+    single = {title: _best_single(world, at, of_title[title], members) for title in set(titles)}
     return {
         "any picture": [str(chance.choice(of_title[title])) for title in titles],
         "the fixed one": [fixed[title] for title in titles],
         "the best single one": [single[title] for title in titles],
-        **versions,
         "the best for each": world.best_pictures(whose, at, titles),
     }
 
 
-def _best_single(
-    world: World, at: datetime, title: str, pictures: Sequence[str], members: Sequence[str]
-) -> str:
-    values = [
-        world.take(members, at, [title] * len(members), [one] * len(members)).mean()
-        for one in pictures
-    ]
-    return pictures[int(np.argmax(values))]
-
-
-def _drawn(
-    service: Service, version: str, at: datetime, pairs: Sequence[tuple[str, str]]
+def drawn(
+    runtime: Runtime, assigner: Assigner[Any], at: datetime, pairs: Sequence[tuple[str, str]]
 ) -> list[str]:
-    """What a version draws for members for whom nothing stands, in no holdout."""
-    with Runtime(service) as runtime:
-        asked = runtime.answering(version)
-        assert isinstance(asked, Assigner)  # noqa: S101
-        pictures, catalogue = asked.surface.pictures, asked.surface.catalogue
-        alone = Assigner(
-            Artwork(pictures.values(), catalogue.values(), fixed=0.0, uniform=0.0),
-            asked.model,
-            asked.policy,
-            version=version,
-            histories=asked.histories,
-            choices=NoChoices(),
-            salt=service.salt(),
-        )
-        found = {}
-        for member, own in groupby(pairs, lambda pair: pair[0]):
-            titles = [title for _, title in own]
-            request = runtime.located(Request(request_id="truth", member_id=member, at=at))
-            for decision in alone.propose(request, titles)[1]:
-                found[member, decision.subject] = decision.actions[0]
+    """The picture that is drawn for each pair; those of a member stand together."""
+    found = {}
+    for member, own in groupby(pairs, lambda pair: pair[0]):
+        request = runtime.located(Request(request_id="truth", member_id=member, at=at))
+        for decision in assigner.propose(request, [title for _, title in own])[1]:
+            found[member, decision.subject] = decision.actions[0]
     return [found[pair] for pair in pairs]
 
 
-def _by_title(pictures: Sequence[Picture]) -> dict[str, list[str]]:
+def by_title(pictures: Sequence[Picture]) -> dict[str, list[str]]:
+    """The ids of the pictures of each title."""
     found: dict[str, list[str]] = {}
     for picture in pictures:
         found.setdefault(picture.title_id, []).append(picture.picture_id)
     return found
+
+
+def _best_single(
+    world: World, at: datetime, pictures: Sequence[str], members: Sequence[str]
+) -> str:
+    """The picture that all these members together take most often."""
+    titles = [pictures[0].rsplit(".", 1)[0]] * len(members)
+    takes = [world.take(members, at, titles, [one] * len(members)).mean() for one in pictures]
+    return pictures[int(np.argmax(takes))]
+
+
+def _alone(asked: object, salt: bytes) -> Assigner[Any]:
+    """A version for members for whom nothing stands, in no holdout."""
+    assert isinstance(asked, Assigner)  # noqa: S101
+    surface = asked.surface
+    return Assigner(
+        Artwork(surface.pictures.values(), surface.catalogue.values(), fixed=0.0, uniform=0.0),
+        asked.model,
+        asked.policy,
+        version=asked.version,
+        histories=asked.histories,
+        choices=NoChoices(),
+        salt=salt,
+    )

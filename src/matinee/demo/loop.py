@@ -17,6 +17,7 @@ from matinee.decisions import Decider
 from matinee.demo import artwork
 from matinee.desk import proof
 from matinee.desk.attribution import show_attribution
+from matinee.errors import MatineeError
 from matinee.lake.importers import MovieLens, load
 from matinee.lake.records import Decision, Eligible, Event
 from matinee.lake.rows import frame_of_records
@@ -71,7 +72,7 @@ def simulated(folder: Path, settings: WorldSettings | None = None) -> Service:
     _challenge(service, world, Titles.name)
     if size.pictures:
         _challenge(service, world, Artwork.name)
-        show_attribution(attributed(service, Artwork.name))
+        _headline(service)
     return service
 
 
@@ -269,6 +270,14 @@ def _challenge(service: Service, world: World, surface: str) -> None:
     gain = truth[1] - truth[0]
     say(f"the truth, known only because this service is simulated: {gain:+.4f}")
     say(f"the page with plots: {proof.save(found, service, truth=gain)}")
+
+
+def _headline(service: Service) -> None:
+    """What personal pictures bring, as far as the visits tell."""
+    try:
+        show_attribution(attributed(service, Artwork.name))
+    except MatineeError as unknown:  # of a very small world
+        say(f"{unknown.what}: {unknown.why}")
 
 
 def _bolder(policy: Policy) -> tuple[Policy, str]:

@@ -69,6 +69,14 @@ class Model(ABC):
         """
         return self
 
+    def update(self, dataset: Dataset) -> Self:
+        """A model that has also learned from `dataset`: later choices, none of those before.
+
+        It is what a fit on all of them would be. By default a model learns everything anew
+        (`NotImplementedError`).
+        """
+        raise NotImplementedError(f"{self.name} learns everything anew; fit it on all the data")
+
     def vectors(self) -> Floats | None:
         """A vector [V, d] of each title, alike where their cosine is high; by default none.
 

@@ -77,13 +77,12 @@ class Choices:
         at = micros(decision.at)
         whose = (decision.surface, decision.member_id, decision.subject)
         chosen = choices_of(decision)
+        since = at - self._memory[decision.surface]
         with self._lock:
-            kept = {
-                name: earlier
-                for name, earlier in self._chosen.get(whose, _NONE).items()
-                if earlier and earlier[0].at > at - self._memory[decision.surface]
-            }
-            self._chosen[whose] = {**kept, decision.decision_id: chosen}
+            before = self._chosen.get(whose, _NONE).items()
+            kept = {name: one for name, one in before if one and one[0].at > since}
+            kept[decision.decision_id] = chosen
+            self._chosen[whose] = kept
 
     def follow(self) -> None:
         """Take in what other processes have decided since the last call."""

@@ -22,7 +22,7 @@ from matinee.features.watched import (
     weighed,
 )
 from matinee.lake.lake import Lake
-from matinee.lake.records import micros
+from matinee.lake.records import EPOCH, micros
 from matinee.lake.table import Bucket, collect, latest
 from matinee.models.data import Context, Dataset, Histories, Responses, Vocabulary
 
@@ -76,12 +76,15 @@ class HistoriesOfBucket:
 
 @dataclass(frozen=True)
 class ResponsesOfBucket:
-    """What came of a surface's decisions about the members of one bucket, in one vocabulary."""
+    """What came of a surface's decisions about the members of one bucket, in one vocabulary, as far
+    as it was known after `since`.
+    """
 
     decisions: Bucket
     outcomes: Bucket
     titles: Vocabulary
     surface: str
+    since: datetime = EPOCH
 
     def load(self) -> Responses:
         rows = self.frame()
@@ -103,7 +106,7 @@ class ResponsesOfBucket:
         """action, reward, propensity, at, context of each closed position, in order of time."""
         of_surface = pl.col("surface") == self.surface
         decisions = self.decisions.scan().filter(of_surface)
-        closed = self.outcomes.scan().filter(of_surface)
+        closed = self.outcomes.scan().filter(of_surface, pl.col("known_at") > self.since)
         ids = ["member_id", "decision_id"]
         rows = (
             closed.select(*ids, "position", "action", "reward")
@@ -145,18 +148,21 @@ def training_set(
     executor: Executor | None = None,
     *,
     needs_histories: bool = True,
+    since: datetime = EPOCH,
 ) -> Dataset:
     """Everything known at `as_of`, sharded by bucket: what members met and watched, and what came
     of the surface's decisions.
 
     The vocabulary is the catalogue, whatever else was watched, and the surface's own actions, in
     ascending order of id, as are the devices on which titles were met. Where histories are not
-    needed there are none, and the surface's own actions alone make the vocabulary. Raises
+    needed there are none, and the surface's own actions alone make the vocabulary. What came of
+    decisions counts as far as it was known after `since`. Raises
     `MatineeError` where histories are needed and nothing was watched.
     """
     executor = executor or Serial()
     buckets = {name: lake.tables[name].buckets(as_of) for name in TABLES}
-    known = executor.map_reduce(actions_chosen, buckets["outcomes"], operator.or_, surface)
+    asked = surface, since
+    known = executor.map_reduce(actions_chosen, buckets["outcomes"], operator.or_, asked)
     catalogue, seen = lake.current("titles", as_of=as_of), Seen()
     if needs_histories:
         seen = executor.map_reduce(seen_in, buckets["events"], operator.or_, min_minutes)
@@ -173,7 +179,7 @@ def training_set(
         micros(as_of),
         executor,
         [
-            ResponsesOfBucket(decisions, outcomes, titles, surface)
+            ResponsesOfBucket(decisions, outcomes, titles, surface, since)
             for decisions, outcomes in zip(buckets["decisions"], buckets["outcomes"], strict=True)
         ],
         devices,
@@ -211,9 +217,10 @@ def seen_in(events: Bucket, min_minutes: float) -> Seen:
     return Seen(frozenset(found["title_id"][0]), frozenset(found["device"][0]))
 
 
-def actions_chosen(bucket: Bucket, surface: str) -> set[str]:
-    """The actions of a surface that have an outcome in the bucket."""
-    rows = bucket.scan().filter(pl.col("surface") == surface)
+def actions_chosen(bucket: Bucket, asked: tuple[str, datetime]) -> set[str]:
+    """The actions of a surface that have an outcome in the bucket, known after a time."""
+    surface, since = asked
+    rows = bucket.scan().filter(pl.col("surface") == surface, pl.col("known_at") > since)
     return set(collect(rows.select(pl.col("action").unique()), bucket.table)["action"])
 
 

@@ -100,8 +100,9 @@ class Unmatched:
         return int(row["events"]), int(row["up_to"])
 
 
-def close_windows(service: Service, now: datetime | None = None) -> str:
-    """Write the outcomes of every decision whose window, and the grace after it, have passed.
+def close_windows(service: Service, now: datetime | None = None, only: str | None = None) -> str:
+    """Write the outcomes of every decision whose window, and the grace after it, have passed; of
+    all surfaces, or of one.
 
     Only events that were known by then count, so that the answer is the same whenever the job
     runs. Each surface goes on after the last decision before the first that is still open; outcomes
@@ -119,7 +120,8 @@ def close_windows(service: Service, now: datetime | None = None) -> str:
     events = service.lake.tables["events"].buckets()
     decisions = service.lake.tables["decisions"].buckets()
     progress, written, wrong = Progress(service.store), 0, dict[str, str]()
-    for surface in service.surfaces.values():
+    surfaces = service.surfaces.values() if only is None else [service.surface(only)]
+    for surface in surfaces:
         try:
             written += _close(service, surface, progress, (decisions, events), now)
         except WrongRewardsError as error:

@@ -1,14 +1,23 @@
-"""The files of pictures, in the folder `artwork` of a service."""
+"""The pictures of a service: their files in its folder `artwork`, and what may be shown of them."""
 
 from __future__ import annotations
 
+import re
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 
-from matinee.errors import MatineeError
-from matinee.lake.records import Picture
-from matinee.service.folder import Service
+import msgspec
 
-FOLDER = "artwork"
+from matinee.errors import MatineeError
+from matinee.lake.importers.columns import nearest
+from matinee.lake.records import Picture, Title
+from matinee.pictures import Candidate, Folder
+from matinee.service.folder import Service
+from matinee.surfaces import Artwork
+
+FOLDER, CANDIDATES = "artwork", "candidates"
 KINDS = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -38,3 +47,132 @@ def file_of(service: Service, picture: Picture, ratio: str | None = None) -> tup
     if not path.is_file():
         raise MatineeError(f"the file of the picture {picture.picture_id} is missing", why=name)
     return path, KINDS[path.suffix.lower()]
+
+
+def candidates_of(service: Service, title: Title) -> Path:
+    """The folder of a title's candidates, from which a person approves."""
+    return service.folder / FOLDER / CANDIDATES / slug(title.title_id)
+
+
+def title_of(service: Service, title_id: str) -> Title:
+    """A title of the catalogue; `MatineeError` names one that is spelt alike."""
+    catalogue = _artwork(service).catalogue
+    if title_id not in catalogue:
+        raise MatineeError(
+            f"the catalogue has no title {title_id!r}",
+            why=nearest(title_id, list(catalogue)) if catalogue else "it is empty",
+            next_step="import the catalogue first, or mend the id",
+        )
+    return catalogue[title_id]
+
+
+def approve(
+    service: Service,
+    title: Title,
+    numbers: Sequence[int],
+    *,
+    shows: Collection[str] = (),
+    fixed: int | None = None,
+) -> list[Picture]:
+    """Let candidates of a title stand for it from now on.
+
+    `numbers` are those of its contact sheet; `shows` is what all of them show besides what was
+    measured (a genre, "cast: NAME"). The picture `fixed` is the one of those who are never chosen
+    for. Raises `MatineeError` for a number that there is not.
+    """
+    folder = candidates_of(service, title)
+    known = {one.number: one for one in Folder.open(folder).candidates}
+    wanted = [*numbers, *([] if fixed is None or fixed in numbers else [fixed])]
+    if missing := [number for number in wanted if number not in known]:
+        raise MatineeError(
+            f"there is no candidate {missing[0]} of {title.title_id}",
+            why=f"its numbers are {', '.join(map(str, sorted(known))) or 'none'}",
+            next_step=f"look at {folder / 'sheet.html'}",
+        )
+    pictures = [
+        _picture(title, known[number], shows, _copied(service, title, folder, known[number]))
+        for number in wanted
+    ]
+    if fixed is not None:
+        pictures = _with_fixed(service, title, pictures, picture_id(title, fixed))
+    service.lake.put(pictures)
+    return pictures
+
+
+def bar(service: Service, picture_id: str, reason: str | None) -> Picture:
+    """Let a picture not be shown any more, for a reason, or let it again where there is none.
+
+    Whoever saw it gets another one. Raises `MatineeError` for one that is not known.
+    """
+    pictures = _artwork(service).pictures
+    if picture_id not in pictures:
+        raise MatineeError(
+            f"there is no picture {picture_id!r}",
+            why=nearest(picture_id, list(pictures)) if pictures else "there are none at all",
+            next_step="matinee artwork list",
+        )
+    changed = msgspec.structs.replace(pictures[picture_id], barred=reason)
+    service.lake.put([changed])
+    return changed
+
+
+def picture_id(title: Title, number: int) -> str:
+    """The id of the picture that is made of a candidate."""
+    return f"{title.title_id}.{number}"
+
+
+def slug(text: str) -> str:
+    """A file's name that says what it is of, another one for each text.
+
+    >>> slug("heat-1995"), slug("a/b")[:4]
+    ('heat-1995', 'a-b-')
+    """
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")[:60]
+    if plain == text:
+        return text
+    return f"{plain}-{blake2b(text.encode(), digest_size=6).hexdigest()}".lstrip("-")
+
+
+def _artwork(service: Service) -> Artwork:
+    found = service.surface(Artwork.name)
+    assert isinstance(found, Artwork)  # noqa: S101 - it is built in
+    return found
+
+
+def _copied(service: Service, title: Title, folder: Path, candidate: Candidate) -> dict[str, str]:
+    """Its files among the service's pictures, by ratio."""
+    home = service.folder / FOLDER / slug(title.title_id)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        for name in candidate.files.values():
+            draft = home / f".{name}.draft"
+            shutil.copyfile(folder / name, draft)
+            draft.replace(home / name)
+    except OSError as error:
+        raise MatineeError(
+            f"the pictures of {title.title_id} could not be written to {home}",
+            why=error.strerror or str(error),
+            next_step="free disk space, or see that the folder may be written",
+        ) from error
+    return {ratio: f"{home.name}/{name}" for ratio, name in candidate.files.items()}
+
+
+def _picture(
+    title: Title, candidate: Candidate, shows: Collection[str], files: Mapping[str, str]
+) -> Picture:
+    return Picture(
+        picture_id=picture_id(title, candidate.number),
+        title_id=title.title_id,
+        features={**candidate.features, **dict.fromkeys(shows, 1.0)},
+        files=dict(files),
+    )
+
+
+def _with_fixed(
+    service: Service, title: Title, pictures: Sequence[Picture], fixed: str
+) -> list[Picture]:
+    """The pictures, one of which is the fixed one from now on, and the one that was it."""
+    before = [one for one in _artwork(service).of(title.title_id) if one.fixed]
+    own = {one.picture_id for one in pictures}
+    changed = [*pictures, *(one for one in before if one.picture_id not in own)]
+    return [msgspec.structs.replace(one, fixed=one.picture_id == fixed) for one in changed]

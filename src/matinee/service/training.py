@@ -16,6 +16,7 @@ import polars as pl
 from matinee import evaluation
 from matinee.errors import MatineeError
 from matinee.evaluation import Report, Split
+from matinee.lake.records import EPOCH
 from matinee.models import Dataset, Model, Progress, Run
 from matinee.policies import Policy
 from matinee.registry import Version, check_together
@@ -24,6 +25,7 @@ from matinee.service.content import content_of, has_content, reads_content
 from matinee.service.datasets import HistoriesOfBucket, histories_of, training_set
 from matinee.service.folder import Service
 from matinee.service.make import make_model
+from matinee.service.outcomes import close_windows
 from matinee.surfaces import Surface, Titles
 
 Protocol = Literal["leave-one-out", "time-split"]
@@ -223,7 +225,8 @@ class _Training:
     def begin(self, model: Model, as_of: datetime) -> Version:
         check_together(self.surface, model, self._policy(self.policy))
         with self._kept(model).held() as kept:
-            data = self._data(model, as_of)  # what was kept is forgotten only if there is any
+            # What was kept before is forgotten only if there is anything to learn from.
+            data = data_for(self.service, self.surface, model, as_of)
             began = Started(as_of, _plain(model.settings()), self.policy)
             kept.begin(began)
             return self._end(model, data, kept, began, resume=False)
@@ -231,7 +234,7 @@ class _Training:
     def go_on(self, model: Model) -> Version:
         with self._kept(model).held() as kept:
             began = kept.started(_plain(model.settings()))
-            data = self._data(model, began.as_of)
+            data = data_for(self.service, self.surface, model, began.as_of)
             return self._end(model, data, kept, began, resume=True)
 
     def _policy(self, name: str | None) -> Policy:
@@ -239,20 +242,6 @@ class _Training:
 
     def _kept(self, model: Model) -> Checkpoint:
         return Checkpoint(self.service.folder / CHECKPOINTS, self.surface, model.name)
-
-    def _data(self, model: Model, as_of: datetime) -> Dataset:
-        lake = self.service.lake
-        data = training_set(
-            lake,
-            as_of,
-            self.service.settings.surfaces.titles.min_minutes,
-            self.surface,
-            needs_histories=model.learns_from == "histories",
-        )
-        kind = type(self.service.surface(self.surface))
-        if not (has_content(kind) and reads_content(model)):
-            return data
-        return replace(data, content=content_of(lake, as_of, kind))
 
     def _end(
         self, model: Model, data: Dataset, kept: Checkpoint, began: Started, *, resume: bool
@@ -273,6 +262,29 @@ class _Training:
         )
         kept.forget()
         return version
+
+
+def data_for(
+    service: Service, surface: str, model: Model, as_of: datetime, since: datetime = EPOCH
+) -> Dataset:
+    """What a model learns from on a surface: all that was known at `as_of`, of what came of its
+    decisions only what was not known at `since` yet. Windows that were over by then are closed
+    first, so that what comes later is later.
+    """
+    if model.learns_from == "responses":
+        close_windows(service, as_of, surface)
+    data = training_set(
+        service.lake,
+        as_of,
+        service.settings.surfaces.titles.min_minutes,
+        surface,
+        needs_histories=model.learns_from == "histories",
+        since=since,
+    )
+    kind = type(service.surface(surface))
+    if not (has_content(kind) and reads_content(model)):
+        return data
+    return replace(data, content=content_of(service.lake, as_of, kind))
 
 
 def _interrupted(service: Service, surface: str) -> list[str]:

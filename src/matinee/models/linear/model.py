@@ -129,7 +129,7 @@ class Linear(Model):
         """A model that has also learned from `dataset`: later choices, none of those before.
 
         It is what a fit on all of them as of `dataset.as_of` would be, where the content has the
-        same features; it reads those that the first fit chose. Of an action that was known before
+        same features: it reads those that the first fit chose. Of an action that was known before
         what the new content says counts, unless it says nothing.
 
         Raises `ValueError` where the data is of an earlier time than the model.
