@@ -18,9 +18,11 @@ NEED_DATA = {
     "off_policy_stream": False,
     "off_policy_truth": False,
     "upworthy": True,
+    "video": True,
+    "artwork": False,
 }
 """The benchmarks in their order, and whether each reads MATINEE_DATA."""
-SETS = ("ml-1m/", "kuairand-pure/", "obd-sample/", "upworthy/")
+SETS = ("ml-1m/", "kuairand-pure/", "obd-sample/", "upworthy/", "video/")
 
 
 def main() -> int:

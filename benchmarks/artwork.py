@@ -26,6 +26,7 @@ import numpy as np
 import rich
 from rich.table import Table
 
+from matinee.api.server import GC_THRESHOLD
 from matinee.decisions import Assigner, NoChoices
 from matinee.demo import artwork as demonstration
 from matinee.demo.loop import AWAY, _import_world, _log_end
@@ -236,6 +237,7 @@ def speed() -> bool:
             page.visit(f"warm {number}")
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)  # as the server does
         took = [page.visit(f"m{number}") for number in range(VISITS)]
     table = Table(title=f"A page of {ROWS * SLOTS} titles with {PICTURES} pictures each, ms")
     for column in ("", "p50", "p99"):

@@ -33,11 +33,14 @@ def pictured(service):
         for number in (1, 2)
     ]
     odd = [
-        Picture(picture_id="out", title_id=titles[0], files={"2:3": "../secret.svg"}, barred="x"),
-        Picture(picture_id="none", title_id=titles[0], barred="x"),
-        Picture(picture_id="gone", title_id=titles[0], files={"2:3": "gone.jpg"}, barred="x"),
-        Picture(picture_id="text", title_id=titles[0], files={"2:3": "notes.txt"}, barred="x"),
-        Picture(picture_id="a/b c%?", title_id=titles[0], files={"1:1": "one.svg"}, barred="x"),
+        Picture(picture_id="out", title_id="odd", files={"2:3": "../secret.svg"}),
+        Picture(picture_id="none", title_id="odd"),
+        Picture(picture_id="gone", title_id="odd", files={"2:3": "gone.jpg"}),
+        Picture(picture_id="text", title_id="odd", files={"2:3": "notes.txt"}),
+        Picture(picture_id="a/b c%?", title_id="odd", files={"1:1": "one.svg"}),
+        Picture(picture_id="nul", title_id="odd", files={"1:1": "one\0.svg"}),
+        Picture(picture_id="long", title_id="odd", files={"1:1": "x" * 300 + ".svg"}),
+        Picture(picture_id="barred", title_id="odd", files={"1:1": "one.svg"}, barred="consent"),
     ]
     (folder / "notes.txt").write_text("mine")
     frame = frame_of_records([*pictures, *odd], SCHEMAS["pictures"], datetime.now(UTC))
@@ -154,7 +157,10 @@ def test_an_image_is_served_and_never_run(client, titles):
     assert client.get("/v1/pictures/a%2Fb%20c%25%3F").text == SVG
 
 
-@pytest.mark.parametrize("name", ["out", "none", "gone", "text", "unknown", "../secret.svg", "%00"])
+NO_IMAGES = ["out", "none", "gone", "text", "unknown", "nul", "long", "barred"]
+
+
+@pytest.mark.parametrize("name", [*NO_IMAGES, "../secret.svg", "%00"])
 def test_what_is_no_image_of_the_service(client, name):
     answer = client.get(f"/v1/pictures/{name}")
     assert answer.status_code == 404

@@ -192,8 +192,33 @@ def test_two_processes_draw_one_picture(model):
     second = other.propose(request(at=AT + timedelta(milliseconds=5)), ALL)[1]
     assert [decision.actions for decision in first] != [decision.actions for decision in second]
     shown = one.standing(log.put(one.records(first)))
-    assert other.standing(log.put(other.records(second))) == shown
+    assert not other.standing(log.put(other.records(second))), "others were first"
+    assert other.assign(request(), ALL, log) == shown
     assert len(log.decisions()) == len(ALL)
+
+
+def test_who_comes_second_sees_nothing_that_is_not_for_them(model):
+    """An adult and a child on one profile at the same moment: the first choice counts, unless it is
+    not to be seen by who comes second.
+    """
+    adult = [replace_picture(one, min_age=16) if one.fixed else one for one in PICTURES]
+    one, log = service(model, EpsilonGreedy(epsilon=1.0), adult)
+    child = another(one, choices=MemoryChoices(one.surface.memory))
+    limited = request(at=AT + timedelta(milliseconds=5), features={"age_limit": 12})
+    steps = child.steps(limited, ALL)
+    records = next(steps)
+    shown = one.assign(request(), ALL, log)
+    assert any(one.surface.pictures[choice.action].fixed for choice in shown.values())
+    try:
+        while True:
+            records = steps.send(log.put(records))
+    except StopIteration as done:
+        found = done.value
+    assert found.keys() == shown.keys()
+    for subject, choice in found.items():
+        may = not one.surface.pictures[shown[subject].action].fixed
+        assert (choice == shown[subject]) == may
+        assert not one.surface.pictures[choice.action].fixed
 
 
 def test_after_a_fortnight_another_may_be_drawn_from_no_more_than_three(model):
@@ -316,7 +341,7 @@ def test_another_version_is_asked_what_was_known(model):
 def test_arms_are_shares_of_members_and_hold_their_rule(model):
     assigner, log = service(model, fixed=0.2, uniform=0.3)
     arms = Counter(assigner.arm(f"m{number}") for number in range(4_000))
-    expected = {"fixed": 0.2, "uniform": 0.8 * 0.3, None: 0.8 * 0.7}
+    expected = {"fixed": 0.2, "uniform": 0.3, None: 0.5}
     counts, shares = [arms[one] for one in expected], np.array(list(expected.values()))
     assert chisquare(counts, 4_000 * shares).pvalue > 1e-4
     for number in range(60):
@@ -334,12 +359,12 @@ def test_arms_are_shares_of_members_and_hold_their_rule(model):
 
 
 def test_an_arm_that_grows_keeps_its_members(model):
-    small, _ = service(model, fixed=0.1)
-    large, _ = service(model, fixed=0.3)
-    members = [f"m{number}" for number in range(500)]
-    kept = [one for one in members if small.arm(one) == "fixed"]
-    assert kept
-    assert all(large.arm(one) == "fixed" for one in kept)
+    small, _ = service(model, fixed=0.1, uniform=0.1)
+    large, _ = service(model, fixed=0.3, uniform=0.5)
+    for arm in ("fixed", "uniform"):
+        kept = [f"m{n}" for n in range(500) if small.arm(f"m{n}") == arm]
+        assert kept
+        assert all(large.arm(one) == arm for one in kept)
 
 
 def test_who_likes_crime_is_shown_it(model):
@@ -391,3 +416,27 @@ def test_a_decider_does_not_take_a_surface_of_subjects(model):
             histories=MemoryHistories(),
             salt=b"",
         )
+
+
+def test_what_speaks_for_a_picture_is_what_the_member_likes(model):
+    assigner, log = service(model, EpsilonGreedy(epsilon=0.0))
+    assigner.histories.watch("fan", *ALL[:20])
+    found = assigner.assign(request("fan"), ALL[20:], log)
+    assert assigner.leading(request("fan"), found.values()) == dict.fromkeys(
+        ALL[20:], "taste.Crime"
+    )
+    strange = [msgspec.structs.replace(choice, action="gone") for choice in found.values()]
+    assert not assigner.leading(request("fan"), strange)
+
+
+def test_nothing_speaks_for_what_is_worse_for_everybody(model):
+    assigner, log = service(model, EpsilonGreedy(epsilon=0.0))
+    assigner.histories.watch("fan", *ALL[:20])
+    (choice,) = assigner.assign(request("fan"), ["t20"], log).values()
+    others = [
+        msgspec.structs.replace(choice, action=one.picture_id)
+        for one in assigner.surface.of("t20")
+        if one.picture_id != choice.action
+    ]
+    leading = [assigner.leading(request("fan"), [one])["t20"] for one in others]
+    assert "taste.Crime" not in leading

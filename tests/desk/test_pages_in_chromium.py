@@ -1,34 +1,18 @@
 """The pages as a browser shows them, at desktop and phone width."""
 
 import json
-import re
 import shutil
-import subprocess
-import sys
 from urllib.parse import quote
 
 import pytest
+from chromium import fits, in_chromium, serving
 
 from matinee.lake.records import Event
 from matinee.service.folder import Service
 
-CHROMIUM = shutil.which("chromium")
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 STRANGE = '<script>alert("x")</script> é🎬/..'
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
+pytestmark = in_chromium
 
 
 @pytest.fixture(scope="module")
@@ -39,46 +23,8 @@ def site(made, tmp_path_factory):
         one = service.lake.scan("events").filter(kind="play").head(1).collect().to_dicts()[0]
         play = {name: one[name] for name in ("kind", "ts", "title_id", "value")}
         service.lake.put([Event(event_id="strange", member_id=STRANGE, **play)])
-    command = [sys.executable, "-m", "matinee", "serve", "--service", str(folder), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
-        found = re.search(r"http://[^/]+", server.stderr.readline())
-        yield found[0]
-        server.terminate()
-        server.communicate()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in ("light", "dark")])
-def page(request, browser, site):
-    """A page that fails the test on a console error or a request to anywhere else."""
-    name, scheme = request.param
-    width, height = WIDTHS[name]
-    page = browser.new_page(
-        viewport={"width": width, "height": height}, color_scheme=scheme, base_url=site
-    )
-    wrong = []
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on(
-        "request",
-        lambda asked: None if asked.url.startswith((site, "data:")) else wrong.append(asked.url),
-    )
-    yield page
-    page.close()
-    assert wrong == []
-
-
-def fits(page):
-    return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    with serving(folder) as address:
+        yield address
 
 
 def member_of(page):

@@ -103,10 +103,32 @@ def test_a_picture_shown_to_those_who_like_it_is_not_the_best_for_all() -> None:
     assert found.difference.low > 0
 
 
+def test_the_best_single_picture_is_one_that_may_be_shown() -> None:
+    """The best picture is of one country alone; elsewhere there are two that earn little."""
+    rng = np.random.default_rng(5)
+    member = np.arange(12_000)
+    here = member % 2 == 0
+    picture = np.where(here, rng.integers(0, 3, 12_000), rng.integers(0, 2, 12_000))
+    take = np.array([0.1, 0.2, 0.6])[picture]
+    found = attribution(
+        Units.of(
+            member=member,
+            title=np.zeros(12_000, int),
+            picture=picture,
+            propensity=np.where(here, 1 / 3, 1 / 2),
+            reward=(rng.random(12_000) < take).astype(float),
+            choice=np.where(here, 0, 1),
+            sets=[[0, 1, 2], [0, 1]],
+        )
+    )
+    assert found.single.low < (0.6 + 0.2) / 2 < found.single.high
+    assert found.personal.low < (0.3 + 0.15) / 2 < found.personal.high
+
+
 def test_members_hang_together() -> None:
     """A copy of every unit of a member adds nothing that was not known."""
     units, *_ = Town(1).shown(300)
-    twice = Units(*(np.concatenate([column] * 2) for column in _columns(units)))
+    twice = Units(*(np.concatenate([column] * 2) for column in _columns(units)), units.sets)
     one, two = attribution(units), attribution(twice)
     assert two.difference.high - two.difference.low > 0.9 * (
         one.difference.high - one.difference.low
@@ -115,7 +137,7 @@ def test_members_hang_together() -> None:
 
 
 def _columns(units: Units) -> tuple[np.ndarray, ...]:
-    return units.member, units.title, units.picture, units.propensity, units.reward
+    return (units.member, units.title, units.picture, units.propensity, units.reward, units.choice)
 
 
 @settings(max_examples=60, deadline=None)
@@ -132,7 +154,7 @@ def test_rows_may_come_in_any_order_and_ids_be_any_numbers(seed: int, members: i
         reward=rng.random(size),
     )
     order = rng.permutation(size)
-    turned = attribution(Units(*(column[order] for column in _columns(units))))
+    turned = attribution(Units(*(column[order] for column in _columns(units)), units.sets))
     for one, two in zip(_values(attribution(units)), _values(turned), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-12)
 
@@ -152,6 +174,8 @@ def _values(found: Attribution) -> list[float]:
         ("reward", [np.nan, 1.0], "reward"),
         ("picture", [0.5, 1.0], "picture"),
         ("member", [1, 2, 3], "member"),
+        ("choice", [0, 1], "choice"),
+        ("sets", [[]], "empty"),
     ],
 )
 def test_what_cannot_be(column: str, wrong: list[float], says: str) -> None:
@@ -161,6 +185,8 @@ def test_what_cannot_be(column: str, wrong: list[float], says: str) -> None:
         "picture": [0, 1],
         "propensity": [0.5, 0.5],
         "reward": [0.0, 1.0],
+        "choice": [0, 0],
+        "sets": [[0, 1]],
     }
     with pytest.raises(ValueError, match=says):
         Units.of(**{**columns, column: wrong})

@@ -257,11 +257,48 @@ def test_an_action_never_chosen_is_known_by_its_content() -> None:
     kiss, unseen = model.believe(asked, PICTURES.encode(["kiss", "unseen"])).mean.T
     assert kiss == pytest.approx([0.1, 0.6], abs=0.05)
     assert unseen == pytest.approx([0.1, 0.6], abs=0.1)
-    fresh = model.adopt(Content.of({"duel": ["love"], "moon": ["love"]}))
+    fresh = model.adopt(Content.of({"duel": ["action"], "moon": ["love"]}))
     assert fresh.titles.ids == (*PICTURES.ids, "moon")
     moon = fresh.believe(asked, fresh.titles.encode(["moon", "duel"])).mean.T
     assert moon[0] == pytest.approx(unseen)
     assert moon[1] == pytest.approx(model.believe(asked, np.array([0], np.int32)).mean[:, 0])
+
+
+def test_what_is_said_anew_of_an_action_counts_as_if_it_had_always_been_said() -> None:
+    dataset = truth(400, np.random.default_rng(9))
+    other = Content.of({"duel": ["love"], "kiss": ["action"], "storm": ["love", "action"]})
+    adopted = Linear(by=["likes"]).fit(dataset).adopt(other)
+    whole = Linear(by=["likes"]).fit(
+        replace(dataset, content=Content.of({**ABOUT, "duel": ["love"], "kiss": ["action"]}))
+    )
+    asked = Context(
+        Histories.of([[], []]), np.zeros(2, np.int64), (), ({"likes": "action"}, {"likes": "love"})
+    )
+    np.testing.assert_allclose(adopted.believe(asked).mean, whole.believe(asked).mean, atol=1e-10)
+
+
+def test_a_model_that_has_learned_nothing_goes_on_as_if_it_began_then() -> None:
+    """A service begins without a log: what its first real data shows is learned all the same."""
+    dataset = truth(400, np.random.default_rng(10))
+    nothing = replace(dataset, titles=Vocabulary(()), responses=[], as_of=0)
+    asked = Context(
+        Histories.of([[], []]), np.zeros(2, np.int64), (), ({"likes": "action"}, {"likes": "love"})
+    )
+    beliefs = [
+        model.believe(asked, model.titles.encode(PICTURES.ids)).mean
+        for model in (
+            Linear(by=["likes"]).fit(nothing).update(dataset),
+            Linear(by=["likes"]).fit(dataset),
+        )
+    ]
+    np.testing.assert_allclose(*beliefs, atol=1e-10)
+
+
+def test_there_is_room_for_so_many_actions_and_others_stay_unknown(monkeypatch) -> None:
+    monkeypatch.setattr("matinee.models.linear.sums.MOST_SUMS", 5 * 9)
+    model = Linear(by=["likes"]).fit(truth(400, np.random.default_rng(11)))
+    more = model.adopt(Content.of({f"new {number}": ["love"] for number in range(9)}))
+    assert more.titles.ids == (*PICTURES.ids, "new 0")
 
 
 def test_old_choices_are_forgotten_at_the_half_life() -> None:

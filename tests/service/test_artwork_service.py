@@ -206,21 +206,6 @@ def test_the_same_stands_in_another_process_and_after_a_restart(learned: Service
         assert again.assign("artwork", asked, titles) == first
 
 
-def test_a_forgotten_member_is_drawn_for_anew(learned: Service) -> None:
-    titles = [one.title_id for one in TITLES]
-    asked = Request(request_id="r", member_id="gone", at=NOW)
-    with Runtime(learned) as runtime:
-        first = runtime.assign("artwork", asked, titles)
-        removed = forget(learned, "gone")
-        assert removed["decisions"] == len(TITLES)
-        left = learned.lake.scan("decisions").filter(pl.col("member_id") == "gone").collect()
-        assert not left.height
-        assert eventually(
-            lambda: runtime.choices.recent_of("artwork", "gone", titles, MAX) == [()] * 6
-        )
-        assert runtime.assign("artwork", asked, titles).keys() == first.keys()
-
-
 def test_a_barred_picture_is_out_within_a_moment(learned: Service) -> None:
     titles = [one.title_id for one in TITLES]
     asked = Request(request_id="r", member_id="late", at=NOW)
@@ -300,3 +285,60 @@ def test_a_headline_needs_choices(learned: Service) -> None:
         attributed(learned, "artwork", "artwork@2")
     with pytest.raises(MatineeError, match="alone"):
         attributed(learned, "titles")
+
+
+def test_a_forgotten_member_is_drawn_for_anew(learned: Service) -> None:
+    titles = [one.title_id for one in TITLES]
+    asked = Request(request_id="r", member_id="gone", at=NOW)
+    with Runtime(learned) as runtime:
+        first = runtime.assign("artwork", asked, titles)
+        removed = forget(learned, "gone")
+        assert removed["decisions"] == len(TITLES)
+        left = learned.lake.scan("decisions").filter(pl.col("member_id") == "gone").collect()
+        assert not left.height
+        assert eventually(
+            lambda: runtime.choices.recent_of("artwork", "gone", titles, MAX) == [()] * 6
+        )
+        assert runtime.assign("artwork", asked, titles).keys() == first.keys()
+
+
+def test_what_forgotten_members_did_is_not_carried_on(learned: Service) -> None:
+    with pytest.raises(MatineeError, match="forgotten since"):
+        update(learned, "artwork", version="artwork@2", by="test")
+
+
+def test_outcomes_that_came_late_are_learned_once(learned: Service) -> None:
+    """A window that was made shorter lets outcomes be known before the last version learned."""
+    (first,) = training.train(learned, surface="artwork", by="test")
+    late = [
+        play("m001", "t0", START - 2 * HOUR, "late"),
+        Event(event_id="seen", member_id="m001", kind="impression", ts=START, title_id="t0"),
+    ]
+    before = learned.registry.load(first.id)[0]
+    append_frame(learned, "events", late, "ts")
+    rows = learned.lake.scan("outcomes").filter(pl.col("surface") == "artwork").head(3).collect()
+    fresh = rows.with_columns(
+        decision_id=pl.concat_str(pl.lit("late-"), pl.int_range(pl.len())),
+        member_id=pl.lit("m001"),
+    ).drop("seq")
+    made = (
+        learned.lake.scan("decisions")
+        .filter(pl.col("decision_id").is_in(rows["decision_id"].implode()))
+        .collect()
+    )
+    decisions = (
+        rows.select(old="decision_id", decision_id=fresh["decision_id"])
+        .join(made.rename({"decision_id": "old"}), on="old")
+        .with_columns(
+            member_id=pl.lit("m001"), subject=pl.concat_str(pl.lit("late-"), pl.int_range(pl.len()))
+        )
+        .drop("old", "seq")
+    )
+    assert learned.lake.append("decisions", decisions, source="test").rejected == 0
+    assert learned.lake.append("outcomes", fresh, source="test").rows == 3
+    later = update(learned, "artwork", version=first.id, by="test")
+    after = learned.registry.load(later.id)[0]
+    counts = [model._sums.gram[:, 0, 0].sum() for model in (before, after)]
+    assert counts[1] - counts[0] == 3
+    again = update(learned, "artwork", version=later.id, by="test")
+    assert learned.registry.load(again.id)[0]._sums.gram[:, 0, 0].sum() == counts[1]

@@ -128,6 +128,44 @@ def test_no_more_than_three_different_ones() -> None:
     assert mask.allowed(Situation(about(), choices=twice), candidates).all()
 
 
+def test_where_all_that_were_seen_are_gone_any_other_may_be_shown() -> None:
+    """Three pictures were shown and barred: the title is not to go without any."""
+    surface = Artwork([Picture(picture_id=f"heat.{n}", title_id="heat") for n in (4, 5)])
+    before = tuple(Choice(n, f"heat.{n}") for n in (1, 2, 3))
+    (mask,) = surface.masks(Situation(about(), choices=before))
+    candidates = surface.eligible(about())
+    assert mask.allowed(Situation(about(), choices=before), candidates).all()
+    one_left = tuple(Choice(n, f"heat.{n}") for n in (1, 2, 4))
+    allowed = mask.allowed(Situation(about(), choices=one_left), candidates)
+    assert allowed.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("limit", ["7", [7], True, None, float("nan"), -3])
+def test_an_age_limit_that_is_none_is_the_strictest(limit: object) -> None:
+    adult = Picture(picture_id="heat.4", title_id="heat", min_age=1)
+    surface = Artwork([*HEAT, adult])
+    asked = about(features={"age_limit": limit})
+    (mask,) = surface.masks(Situation(asked))
+    assert mask.allowed(Situation(asked), surface.eligible(asked)).tolist() == [True] * 3 + [False]
+
+
+def test_a_huge_age_limit_is_no_limit() -> None:
+    adult = Picture(picture_id="heat.4", title_id="heat", min_age=21)
+    surface = Artwork([*HEAT, adult])
+    asked = about(features={"age_limit": 10**400})
+    (mask,) = surface.masks(Situation(asked))
+    assert mask.allowed(Situation(asked), surface.eligible(asked)).all()
+
+
+def test_a_watch_that_a_clock_ahead_of_ours_tells_of_ends_nothing_yet() -> None:
+    surface = Artwork(HEAT)
+    drawn = (Choice(micros(AT), "heat.2"),)
+    ahead = micros(AT + timedelta(minutes=4))
+    soon, later = (about(at=AT + timedelta(minutes=minutes)) for minutes in (1, 5))
+    assert surface.stands(Situation(soon, History(), drawn, ahead))
+    assert not surface.stands(Situation(later, History(), drawn, ahead))
+
+
 def test_it_stands_for_a_fortnight_or_until_the_title_is_watched() -> None:
     surface = Artwork(HEAT)
     drawn = (Choice(micros(AT), "heat.2"),)
@@ -219,3 +257,22 @@ def test_it_opens_from_a_lake(tmp_path: Path) -> None:
         lake.put([Picture(picture_id="heat.1", title_id="heat", barred="rights")])
         assert Artwork.open(lake).eligible(about()).ids == ("heat.2", "heat.3")
         assert not Artwork.about(lake, AT), "nothing was known then"
+
+
+@pytest.mark.parametrize(
+    ("action", "policy", "leading", "says"),
+    [
+        ("heat.1", "artwork@1", "taste.Crime", "You often watch Crime, and this picture shows it."),
+        ("heat.3", "artwork@1", "taste.Crime", "who often watch Crime, as you do"),
+        ("heat.2", "artwork@1", "taste.cast: Al Pacino", "Al Pacino, who is in this picture"),
+        ("heat.1", "artwork@1", "taste.cast: Al Pacino", "Al Pacino, who draws others"),
+        ("heat.1", "artwork@1", "", "like it best"),
+        ("heat.1", "artwork@1", None, "a chance of 4%"),
+        ("gone", "artwork@1", "taste.Crime", "who often watch Crime"),
+        ("heat.1", "artwork@fixed", "taste.Crime", "The fixed picture"),
+        ("heat.1", "artwork@uniform", None, "at random"),
+    ],
+)
+def test_why_a_picture_is_shown(action: str, policy: str, leading: str | None, says: str) -> None:
+    choice = Choice(0, action, "heat", "d", policy, 0.04)
+    assert says in Artwork(HEAT, TITLES).why(choice, leading)

@@ -40,14 +40,14 @@ from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Event, MemberId
 from matinee.service.pictures import file_of
 from matinee.service.runtime import NoChampionError, Runtime, UnknownSurfaceError
-from matinee.surfaces import Artwork
+from matinee.surfaces import Artwork, Choice
 from matinee.surfaces import Request as Asked
 
 log = logging.getLogger("matinee.api")
 
 JSON = "application/json"
 IMAGE = {
-    "cache-control": "private, max-age=3600",
+    "cache-control": "private, max-age=300",
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
     "x-content-type-options": "nosniff",
 }
@@ -122,10 +122,7 @@ class Api:
 
     async def _assign(self, assigner: Assigner[Any], body: DecideBody) -> Response:
         asked, subjects = self._asked(body), list(dict.fromkeys(body.subjects))
-        standing, drawn = assigner.propose(asked, subjects)
-        if drawn:
-            receipts = await self._log(assigner.records(drawn))
-            standing = standing | assigner.standing(receipts)
+        standing = await self._assigned(assigner, asked, subjects)
         answer = AssignmentsAnswer(
             request_id=asked.request_id,
             surface=assigner.surface.name,
@@ -134,11 +131,27 @@ class Api:
         )
         return self._json(answer)
 
+    async def _assigned(
+        self, assigner: Assigner[Any], asked: Asked, subjects: Sequence[str]
+    ) -> dict[str, Choice]:
+        """What stands for each subject, drawn and made durable where nothing does."""
+        steps = assigner.steps(asked, subjects)
+        try:
+            records = next(steps)
+            while True:
+                records = steps.send(await self._log(records))
+        except StopIteration as done:
+            standing: dict[str, Choice] = done.value
+            return standing
+
     async def decide_home(self, request: Request) -> Response:
         """A whole home page: one decision a row, durable together before they are answered."""
         asked, home = self._asked(await _decide_body(request)), self.runtime.home()
-        receipts = await self._log(home.records(asked))
-        return self._json(home.standing(asked, receipts))
+        decisions = home.standing(await self._log(home.records(asked)))
+        pictures = {}
+        if home.artwork is not None:
+            pictures = await self._assigned(home.artwork, asked, home.shown(decisions))
+        return self._json(home.page(asked, decisions, pictures))
 
     async def preview_home(self, request: Request) -> Response:
         """The page that a member would get now. Nothing is decided and nothing is logged."""
@@ -176,15 +189,15 @@ class Api:
         return self._json(answer, 422 if errors and not receipts else 200)
 
     async def picture(self, request: Request) -> Response:
-        """A crop of a picture that the service knows, from its folder; it may be kept for an hour.
+        """A crop of a picture that the service knows; it may be kept for five minutes.
 
         An image is shown and never run: whoever opens one by itself gets it without scripts.
         """
         surface = self.runtime.service.surfaces[Artwork.name]
         known = surface.pictures if isinstance(surface, Artwork) else {}
         picture = known.get(request.path_params["picture_id"])
-        if picture is None:
-            raise HTTPException(404, "there is no such picture")
+        if picture is None or picture.barred is not None:
+            raise HTTPException(404, "there is no such picture, or nobody may see it")
         try:
             path, kind = file_of(self.runtime.service, picture, request.query_params.get("ratio"))
         except MatineeError as missing:

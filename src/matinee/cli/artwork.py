@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -18,6 +19,7 @@ from matinee.pictures import extract as extracted
 from matinee.pictures import measure as measured
 from matinee.service import pictures
 from matinee.service.attributing import attributed
+from matinee.service.training import aware
 from matinee.surfaces import Artwork
 
 artwork = App(
@@ -183,6 +185,53 @@ def allow(picture: str, /, *, service: ServiceFolder = HERE) -> None:
     with opening(service) as opened:
         pictures.bar(opened, picture, None)
         say(f"{picture} may be shown again")
+
+
+@artwork.command(
+    help_epilogue=examples(
+        "artwork limit heat.3f2a9c1b --country NL --country BE",
+        "artwork limit heat.3f2a9c1b --min-age 16 --until 2027-01-01",
+    )
+)
+def limit(
+    picture: str,
+    /,
+    *,
+    country: Annotated[list[str] | None, Parameter(negative="")] = None,
+    min_age: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    service: ServiceFolder = HERE,
+) -> None:
+    """Say where, from which age, and between which times a picture may be shown.
+
+    What is not named stays as it is.
+
+    Parameters
+    ----------
+    picture
+        The id of a picture.
+    country
+        A country where it may be shown, such as NL; several times. "*" is everywhere.
+    min_age
+        Years, for profiles whose requests name an age_limit.
+    since
+        From this time on (UTC unless it says otherwise).
+    until
+        No longer from this time on.
+    """
+    named = {
+        "countries": None if country is None else [one for one in country if one != "*"],
+        "min_age": min_age,
+        "starts_at": since and aware(since),
+        "ends_at": until and aware(until),
+    }
+    changed = {name: value for name, value in named.items() if value is not None}
+    if not changed:
+        raise MatineeError("say what limits it", next_step="add --country, --min-age or --until")
+    with opening(service) as opened:
+        pictures.limit(opened, picture, **changed)
+        say(f"{picture}: {', '.join(sorted(changed))} changed")
 
 
 @artwork.command(name="list", help_epilogue=examples("artwork list heat"))

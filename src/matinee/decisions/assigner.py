@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import repeat
@@ -29,6 +29,8 @@ from matinee.surfaces import Candidates, Choice, History, Request, Situation, Su
 
 SurfaceT = TypeVar("SurfaceT", bound=Surface)
 MICRO = timedelta(microseconds=1)
+TRIES = 3
+"""How often it is drawn again where others were first with what may not be seen here."""
 SETS = 200_000
 """Eligible sets whose places in the model's vocabulary are kept."""
 
@@ -120,9 +122,29 @@ class Assigner(Generic[SurfaceT]):
         self, request: Request, subjects: Iterable[str], log: DecisionLog
     ) -> dict[str, Choice]:
         """What stands for each subject, durable; nothing for one that has nothing to show."""
-        standing, drawn = self.propose(request, subjects)
-        if drawn:
-            standing |= self.standing(log.put(self.records(drawn)))
+        steps = self.steps(request, subjects)
+        try:
+            records = next(steps)
+            while True:
+                records = steps.send(log.put(records))
+        except StopIteration as done:
+            standing: dict[str, Choice] = done.value
+            return standing
+
+    def steps(
+        self, request: Request, subjects: Iterable[str]
+    ) -> Generator[list[msgspec.Struct], Sequence[Receipt], dict[str, Choice]]:
+        """What `assign` does, for whoever writes to the log themselves: it gives records, wants the
+        receipts, maybe more than once, and returns what stands.
+        """
+        wanted = list(dict.fromkeys(subjects))
+        standing, drawn = self.propose(request, wanted)
+        for _ in range(TRIES):
+            if not drawn:
+                break
+            standing |= self.standing((yield self.records(drawn)))
+            more, drawn = self.propose(request, [one for one in wanted if one not in standing])
+            standing |= more
         return standing
 
     def propose(
@@ -147,11 +169,18 @@ class Assigner(Generic[SurfaceT]):
         return self._sets.records(decisions)
 
     def standing(self, receipts: Sequence[Receipt]) -> dict[str, Choice]:
-        """What stands by subject, from the log's answer to `records`."""
-        decisions = self._sets.standing(receipts, self.surface.name)
-        for decision in decisions:
+        """What was drawn and stands by subject, from the log's answer to `records`.
+
+        Where another process was first, its choice is noted and not in here, for it may not be one
+        that this request may see: propose those subjects again.
+        """
+        duplicates = {id(one.record) for one in receipts if one.duplicate}
+        found = {}
+        for decision in self._sets.standing(receipts, self.surface.name):
             self.choices.note(decision)
-        return {str(one.subject): choices_of(one)[0] for one in decisions}
+            if id(decision) not in duplicates:
+                found[str(decision.subject)] = choices_of(decision)[0]
+        return found
 
     def leading(self, request: Request, choices: Iterable[Choice]) -> dict[str, str | None]:
         """What of the member speaks most for each choice beside what else there is for its subject,
@@ -169,11 +198,17 @@ class Assigner(Generic[SurfaceT]):
         return found
 
     def arm(self, member_id: str) -> str | None:
-        """The holdout that a member is in, if any."""
-        for name, holdout in self._holdouts.items():
-            experiment = f"{self.surface.name}/{name}"
-            if allocation(self._salt, experiment, member_id) < holdout.share:
+        """The holdout that a member is in, if any: the first takes its share from below, the others
+        theirs from above, so that two that grow keep their members.
+        """
+        place, above = allocation(self._salt, self.surface.name, member_id), 1.0
+        for number, (name, holdout) in enumerate(self._holdouts.items()):
+            if number == 0 and place < holdout.share:
                 return name
+            if number:
+                above -= holdout.share
+                if place >= above:
+                    return name
         return None
 
     def _units(self, request: Request, subjects: Sequence[str]) -> Iterator[_Unit]:

@@ -78,33 +78,32 @@ class Home:
         self.version = decider.version
 
     def decide(self, request: Request, log: DecisionLog) -> HomePage:
-        """The page that stands for this request, durable."""
-        return self.standing(request, log.put(self.records(request)))
+        """The page that stands for this request, durable, and then its pictures."""
+        decisions = self.standing(log.put(self.records(request)))
+        pictures = {}
+        if self.artwork is not None:
+            pictures = self.artwork.assign(request, self.shown(decisions), log)
+        return self.page(request, decisions, pictures)
 
     def preview(self, request: Request) -> HomePage:
         """The page that `decide` would draw, without deciding."""
-        decisions = self.propose(request)
-        return self._page(request, decisions, self._drawn(request, decisions), preview=True)
+        decisions, pictures = self.propose(request), dict[str, Choice]()
+        if self.artwork is not None:
+            pictures, drawn = self.artwork.propose(request, self.shown(decisions))
+            pictures |= {str(one.subject): choices_of(one)[0] for one in drawn}
+        return self.page(request, decisions, pictures, preview=True)
 
     def records(self, request: Request) -> list[msgspec.Struct]:
-        """What to put into the log for a page: titles in rows, and pictures that are not drawn yet
-        for those that are shown.
-        """
-        decisions = self.propose(request)
-        records = self._decider.records(decisions)
-        if self.artwork is None:
-            return records
-        _, drawn = self.artwork.propose(request, _shown(decisions))
-        return [*records, *self.artwork.records(drawn)]
+        """What to put into the log for the titles of a page."""
+        return self._decider.records(self.propose(request))
 
-    def standing(self, request: Request, receipts: Sequence[Receipt]) -> HomePage:
-        """The page that stands, from the log's answer to `records`."""
-        decisions = self._decider.standing(receipts)
-        if self.artwork is None:
-            return self._page(request, decisions, {})
-        drawn = self.artwork.standing(receipts)
-        standing, _ = self.artwork.propose(request, _shown(decisions) - drawn.keys())
-        return self._page(request, decisions, standing | drawn)
+    def standing(self, receipts: Sequence[Receipt]) -> list[Decision]:
+        """The decisions of a page that stand, from the log's answer to `records`."""
+        return self._decider.standing(receipts)
+
+    def shown(self, decisions: Sequence[Decision]) -> list[str]:
+        """The titles of a page, from the top."""
+        return [action for decision in decisions for action in decision.actions]
 
     def propose(self, request: Request) -> list[Decision]:
         """The decisions of a page, one a slot, not in the log yet."""
@@ -116,14 +115,7 @@ class Home:
             above = [*above, *decision.actions]
         return decisions
 
-    def _drawn(self, request: Request, decisions: Sequence[Decision]) -> dict[str, Choice]:
-        """Pictures as they stand, or would."""
-        if self.artwork is None:
-            return {}
-        standing, drawn = self.artwork.propose(request, _shown(decisions))
-        return standing | {str(one.subject): choices_of(one)[0] for one in drawn}
-
-    def _page(
+    def page(
         self,
         request: Request,
         decisions: Sequence[Decision],
@@ -131,7 +123,7 @@ class Home:
         *,
         preview: bool = False,
     ) -> HomePage:
-        """Decisions as the member sees them, empty rows left out."""
+        """Decisions as the member sees them, with the pictures of titles, empty rows left out."""
         return HomePage(
             request_id=request.request_id,
             member_id=request.member_id,
@@ -205,11 +197,6 @@ class Home:
                 yield Row(slot, f"{genre} for you", f"You often watch {genre}.", only)
             else:
                 yield _empty(slot, "too few genres watched yet")
-
-
-def _shown(decisions: Sequence[Decision]) -> set[str]:
-    """The titles of a page."""
-    return {action for decision in decisions for action in decision.actions}
 
 
 def _picture(choice: Choice | None, *, preview: bool) -> ShownPicture | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -13,14 +12,16 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from matinee.decisions import HomeRow, ShownTitle
+from matinee.desk.artwork import ArtworkPages
+from matinee.desk.cards import rows
+from matinee.desk.choosers import Choosers
 from matinee.desk.rendering import templates
 from matinee.desk.report import latest_report
 from matinee.errors import MatineeError
 from matinee.lake.records import MemberId
 from matinee.service.runtime import NoChampionError, Runtime
+from matinee.surfaces import Artwork
 from matinee.surfaces import Request as Asked
-from matinee.surfaces import Titles
 
 SHOWN_MEMBERS = 24
 CSP = (
@@ -40,9 +41,11 @@ HEADERS = {
 def pages(runtime: Runtime) -> list[BaseRoute]:
     """The routes of the pages that people look at."""
     desk = Desk(runtime)
+    artwork = ArtworkPages(runtime, desk.page)
     return [
         Route("/", desk.index, methods=["GET"]),
         Route("/home", desk.home, methods=["GET"]),
+        Route("/artwork", artwork.artwork, methods=["GET"]),
         Mount("/static", StaticFiles(packages=[("matinee.desk", "static")])),
     ]
 
@@ -74,14 +77,14 @@ class Desk:
             detail = f"{titles} watched" + (f", {country}" if country else "")
             members.append({"id": member, "detail": detail})
         report = latest_report(self.runtime.service, "titles")
-        return self._page("index.html", members=members, report=report)
+        return self.page("index.html", members=members, report=report)
 
     def _home(self, member: str, policy: str | None) -> Response:
         try:
             return self._shown_home(_member_id(member), policy)
         except MatineeError as error:
             status = 503 if isinstance(error, NoChampionError) else 404
-            return self._page("problem.html", status, error=error)
+            return self.page("problem.html", status, error=error)
 
     def _shown_home(self, member: str, policy: str | None) -> Response:
         home = self.runtime.home(policy)
@@ -94,8 +97,7 @@ class Desk:
             )
         )
         page = home.preview(asked)
-        titles = home.titles
-        return self._page(
+        return self.page(
             "home.html",
             member=member,
             members=self.runtime.members.recent(SHOWN_MEMBERS),
@@ -106,10 +108,11 @@ class Desk:
                 {"id": version.id, "label": f"{version.id} · {version.model}"}
                 for version in reversed(service.registry.versions("titles"))
             ],
-            rows=[_row(row, titles) for row in page.rows],
+            rows=rows(home, asked, page, Choosers.of(service, Artwork.name).models),
         )
 
-    def _page(self, template: str, status: int = 200, **values: Any) -> Response:
+    def page(self, template: str, status: int = 200, **values: Any) -> Response:
+        """A page made from a template and values."""
         service = self.runtime.service
         html = self._templates.get_template(template).render(
             service=service.name, simulated=service.simulated, **values
@@ -130,34 +133,3 @@ def _member_id(text: str) -> str:
             why="an id has 1 to 200 characters and no @: it is never an e-mail address",
             next_step="type the id as it stands in the events",
         ) from None
-
-
-def _row(row: HomeRow, titles: Titles) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "why": row.why,
-        "cards": [_card(title, titles) for title in row.titles],
-    }
-
-
-def _card(shown: ShownTitle, titles: Titles) -> dict[str, Any]:
-    """What a poster shows. Its colours come from the genre and the id, so they stay the same."""
-    title_id, odds = shown.title_id, shown.propensity
-    title = titles.catalogue.get(title_id)
-    genres = title.genres if title else []
-    hue = _number(genres[0] if genres else title_id, 360)
-    year = [str(title.year)] if title and title.year else []
-    return {
-        "name": shown.name,
-        "detail": " · ".join([*year, *genres[:2]]),
-        "hue": hue,
-        "hue2": (hue + 20 + _number(title_id, 50)) % 360,
-        "tilt": 20 + _number(title_id, 130),
-        "because": shown.because,
-        "percent": f"{100 * odds:.1f}",
-        "odds": f"{odds:.0%}" if odds >= 0.1 else f"{odds:.1%}",
-    }
-
-
-def _number(text: str, below: int) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big") % below

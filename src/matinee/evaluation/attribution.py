@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -26,7 +27,8 @@ class Units:
     """First choices for N members and titles, all by one policy that chose for each member.
 
     member, title, picture : int64 [N]; a picture is of one title. propensity : float64 [N], in
-    (0, 1]. reward : float64 [N].
+    (0, 1]. reward : float64 [N]. choice : int64 [N], by number the set of pictures that could have
+    been shown; `sets` has the pictures of each.
     """
 
     member: Integers
@@ -34,6 +36,8 @@ class Units:
     picture: Integers
     propensity: Floats
     reward: Floats
+    choice: Integers
+    sets: Sequence[Integers]
 
     @classmethod
     def of(
@@ -44,8 +48,12 @@ class Units:
         picture: ArrayLike,
         propensity: ArrayLike,
         reward: ArrayLike,
+        choice: ArrayLike | None = None,
+        sets: Sequence[ArrayLike] = (),
     ) -> Self:
-        """Checked units; `ValueError` for what they cannot be."""
+        """Checked units; `ValueError` for what they cannot be. Without sets every picture of a
+        title that was ever shown could have been.
+        """
         rewards = one_each(reward)
         require(np.isfinite(rewards), "reward", rewards, "finite")
         shape = rewards.shape
@@ -53,7 +61,16 @@ class Units:
         require((chances > 0) & (chances <= 1), "propensity", chances, "above 0 and 1 at most")
         columns = {"member": member, "title": title, "picture": picture}
         whole = {name: integers(name, column, shape) for name, column in columns.items()}
-        return cls(**whole, propensity=chances, reward=rewards)
+        if choice is None:
+            sets, numbers = _all_of(whole["title"], whole["picture"])
+        else:
+            numbers = integers("choice", choice, shape)
+            inside = (numbers >= 0) & (numbers < len(sets))
+            require(inside, "choice", numbers, "the number of a set")
+        listed = [np.unique(np.asarray(one, np.int64)) for one in sets]
+        if not all(map(len, listed)):
+            raise ValueError("a set of pictures is empty; leave out units with nothing to show")
+        return cls(**whole, propensity=chances, reward=rewards, choice=numbers, sets=listed)
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -66,6 +83,8 @@ class Units:
             self.picture[rows],
             self.propensity[rows],
             self.reward[rows],
+            self.choice[rows],
+            self.sets,
         )
 
 
@@ -97,8 +116,9 @@ def attribution(units: Units, alpha: float = 0.05, seed: int = 0) -> Attribution
 
     (doubly robust: right if the propensities are, whatever q), and r_i - v_i is the difference. q
     weighs rewards by 1 / p, so that a picture shown to those who like it is not taken for one that
-    everybody does, and draws them towards the title's mean. Give first choices alone: a second one
-    is made for those who did not take the first. Below two members there are no intervals; a title
+    everybody does, and draws them towards the title's mean. Where b(t) may not be shown, in another
+    country say, the best that may takes its place. Give first choices alone: a second one
+    depends on what came of the first. Below two members there are no intervals; a title
     with choices in one half alone has nothing to be compared with, and is left out.
 
     >>> rng = np.random.default_rng(0)
@@ -137,42 +157,61 @@ def _halves(member: Integers, seed: int) -> NDArray[np.bool_]:
 
 def _single(chosen: Units, scored: Units) -> tuple[Floats, NDArray[np.bool_]]:
     """What each unit that is scored is worth with the best single picture of the other half, and
-    whether its title has one.
+    whether anything is known of its title there.
     """
-    titles, means = _means(chosen.title, chosen.reward, np.ones(len(chosen)))
-    pictures, first = np.unique(chosen.picture, return_index=True)
-    of_title = np.searchsorted(titles, chosen.title[first])
-    prior = means[of_title] if len(first) else np.zeros(0)
-    weight = 1 / chosen.propensity
-    number = np.searchsorted(pictures, chosen.picture)
-    total = np.bincount(number, weight, len(pictures))
-    earned = np.bincount(number, weight * chosen.reward, len(pictures))
-    expected = (earned + TRUSTED * prior) / (total + TRUSTED)
-    best = np.full(len(titles), -1)
-    for place in np.argsort(expected, kind="stable").tolist():
-        best[of_title[place]] = place
-    where = np.searchsorted(titles, scored.title)
+    titles, means = _means(chosen.title, chosen.reward)
     known = np.isin(scored.title, titles)
-    where[~known] = 0
     worth = np.zeros(len(scored))
-    if len(titles):
-        shown = _expected(pictures, expected, means[where], scored.picture)
-        own = pictures[best[where]] == scored.picture
-        worth = expected[best[where]] + own / scored.propensity * (scored.reward - shown)
+    if not known.any():
+        return worth, known
+    pictures, expected = _expected(chosen, titles, means)
+    prior = means[np.minimum(np.searchsorted(titles, scored.title), len(titles) - 1)]
+    best = _best(scored, pictures, expected)
+    own = best == scored.picture
+    correction = own / scored.propensity * (scored.reward - _of(best, pictures, expected, prior))
+    worth = _of(best, pictures, expected, prior) + correction
     return worth, known
 
 
-def _means(group: Integers, reward: Floats, weight: Floats) -> tuple[Integers, Floats]:
-    """The groups, ascending, and the weighed mean of each."""
+def _expected(chosen: Units, titles: Integers, means: Floats) -> tuple[Integers, Floats]:
+    """The pictures that were chosen, ascending, and what is expected of each."""
+    pictures, first, number = np.unique(chosen.picture, return_index=True, return_inverse=True)
+    prior = means[np.searchsorted(titles, chosen.title[first])]
+    weight = 1 / chosen.propensity
+    total = np.bincount(number, weight, len(pictures))
+    earned = np.bincount(number, weight * chosen.reward, len(pictures))
+    return pictures, (earned + TRUSTED * prior) / (total + TRUSTED)
+
+
+def _best(scored: Units, pictures: Integers, expected: Floats) -> Integers:
+    """The best picture that could be shown in each unit, of those that are known, else any."""
+    best = np.full(len(scored.sets), -1)
+    for number in np.unique(scored.choice).tolist():
+        listed = scored.sets[number]
+        worth = _of(listed, pictures, expected, np.full(len(listed), -np.inf))
+        best[number] = listed[worth.argmax()]
+    return best[scored.choice]
+
+
+def _of(which: Integers, pictures: Integers, expected: Floats, otherwise: Floats) -> Floats:
+    """What is expected of pictures, or something else of those that were never chosen."""
+    places = np.minimum(np.searchsorted(pictures, which), len(pictures) - 1)
+    return np.where(pictures[places] == which, expected[places], otherwise)
+
+
+def _means(group: Integers, reward: Floats) -> tuple[Integers, Floats]:
+    """The groups, ascending, and the mean of each."""
     groups, number = np.unique(group, return_inverse=True)
-    total = np.bincount(number, weight, len(groups))
-    return groups, np.bincount(number, weight * reward, len(groups)) / np.maximum(total, 1e-300)
+    counts = np.bincount(number, minlength=len(groups))
+    return groups, np.bincount(number, reward, len(groups)) / counts
 
 
-def _expected(pictures: Integers, expected: Floats, otherwise: Floats, shown: Integers) -> Floats:
-    """What is expected of the pictures that were shown; the title's mean of one never chosen."""
-    places = np.minimum(np.searchsorted(pictures, shown), len(pictures) - 1)
-    return np.where(pictures[places] == shown, expected[places], otherwise)
+def _all_of(title: Integers, picture: Integers) -> tuple[list[Integers], Integers]:
+    """All pictures of each title that stand in a log, and each row's number of its title."""
+    titles, number = np.unique(title, return_inverse=True)
+    order = np.argsort(number, kind="stable")
+    parts = np.split(picture[order], np.searchsorted(number[order], np.arange(1, len(titles))))
+    return parts[: len(titles)], number
 
 
 def mean_of(values: Floats, member: Integers, alpha: float = 0.05) -> Interval:

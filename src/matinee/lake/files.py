@@ -19,7 +19,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, Field, Transaction
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
@@ -89,12 +89,17 @@ class Files:
             )
 
     def _widen(self) -> None:
-        delta = self._delta()
+        if not self._lacking(self._delta()):
+            return
+        with self.lock():  # another process may be writing, or adding them just now
+            delta = self._delta()
+            if fresh := self._lacking(delta):
+                delta.alter.add_columns(fresh)
+                self._flush_log(delta.version())
+
+    def _lacking(self, delta: DeltaTable) -> list[Field]:
         known = {field.name for field in delta.schema().fields}
-        fresh = [field for field in self._delta_schema.fields if field.name not in known]
-        if fresh:
-            delta.alter.add_columns(fresh)
-            self._flush_log(delta.version())
+        return [field for field in self._delta_schema.fields if field.name not in known]
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from math import isfinite
 import msgspec
 import polars as pl
 
-from matinee.lake.records import Event, Window
+from matinee.lake.records import Event, Picture, Window
 from matinee.lake.schemas import TIME, Schema
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -49,9 +49,37 @@ def problem(record: msgspec.Struct, schema: Schema, now: datetime) -> str | None
         value: float | None = getattr(record, name)
         if value is not None and not isfinite(value):
             return f"{name} is not finite"
+    if isinstance(record, Picture) and (wrong := _picture_problem(record.features, record.files)):
+        return wrong
     if isinstance(record, Window) and record.country.endswith("\n"):  # Python's `$` lets it pass
         return "country ends in a line break"
     return _event_problem(record) if isinstance(record, Event) else None
+
+
+def _picture_problem(features: object, files: object) -> str | None:
+    """Why what a picture shows, or its files, cannot be as they are said."""
+    if not isinstance(features, dict) or not all(map(_is_share, features.values())):
+        return "features are not numbers from 0 to 1 by name"
+    if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
+        return "files are not names by ratio"
+    return None
+
+
+def _is_share(value: object) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 0 <= value <= 1  # type: ignore[operator] # it is a number
+
+
+def _picture_reasons(cast: pl.DataFrame) -> pl.Series:
+    """The same of each row of a frame, whose nested values are JSON text."""
+    found = []
+    for row in cast.select("features", "files").iter_rows():
+        try:
+            features, files = (msgspec.json.decode(text) if text else {} for text in row)
+            found.append(_picture_problem(features, files))
+        except msgspec.DecodeError:
+            found.append("features or files are not JSON")
+    return pl.Series("picture", found, dtype=pl.String)
 
 
 def _event_problem(event: Event) -> str | None:
@@ -80,8 +108,12 @@ def split(
         _as_type(frame[name], dtype) if name in frame.columns else pl.lit(None, dtype).alias(name)
         for name, dtype in wanted.items()
     )
+    nested = [_picture_reasons(cast)] if schema.record is Picture else []
     reason = pl.coalesce(
-        *_type_reasons(frame, cast), *_column_reasons(schema), *_row_reasons(schema, now, cast)
+        *_type_reasons(frame, cast),
+        *_column_reasons(schema),
+        *_row_reasons(schema, now, cast),
+        *map(pl.lit, nested),
     )
     reasons = cast.lazy().with_columns(_type_columns(frame, cast)).select(reason=reason).collect()
     good = reasons["reason"].is_null()

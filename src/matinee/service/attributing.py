@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from matinee.errors import MatineeError
 from matinee.evaluation.attribution import Attribution, Units, attribution, mean_of
 from matinee.evaluation.intervals.base import Interval
 from matinee.lake.table import Bucket, collect
+from matinee.models import Vocabulary
 from matinee.service.folder import Service
+from matinee.service.logged import eligible_sets
 from matinee.service.outcomes import about_subjects
 from matinee.surfaces import Surface
 
 READINGS = {"reward": "take fraction", "minutes": "minutes watched"}
 """What is read of each choice: whether the title was taken, and how long it was watched."""
+_POSSIBLE = "eligible", "removed"
 FEWEST = 2
 """Members below which nothing is said."""
 
@@ -52,20 +56,25 @@ def attributed(service: Service, surface: str, version: str | None = None) -> At
     name = version or _champion(service, surface)
     own = rows.filter(pl.col("policy") == name)
     if own["member_id"].n_unique() < FEWEST:
+        versions = [one.id for one in service.registry.versions(surface)]
+        others = [one for one in _names(rows) if one in versions and one != name]
         raise MatineeError(
             f"nothing is known yet of what {name} brings",
             why="no first choice of it has a closed window, or all are of one member",
-            next_step="wait for windows to close, then matinee work --once",
+            next_step=f"matinee {surface} report {others[-1]}, which has chosen before"
+            if others
+            else "wait for windows to close, then matinee work --once",
         )
-    readings = {reading: attribution(_units(own, reading)) for reading in READINGS}
+    sets = eligible_sets(service.lake, surface)
+    readings = {reading: attribution(_units(own, reading, sets)) for reading in READINGS}
     arms = tuple(_arm(policy, rows.filter(pl.col("policy") == policy)) for policy in _names(rows))
     return Attributed(name, readings, arms)
 
 
 def first_choices(service: Service, surface: str) -> pl.DataFrame:
-    """member_id, subject, action, policy, propensity, reward, minutes: the first choice for each
-    member and subject, once its window is closed. Later ones are made for those who did not take
-    the first, and say nothing of others.
+    """member_id, subject, action, policy, propensity, reward, minutes, eligible, removed: the first
+    choice for each member and subject, once its window is closed. Later ones depend on what came of
+    the first.
     """
     where = service.surface(surface)
     if where.unit != "subject":
@@ -80,7 +89,7 @@ def _first(surface: Surface, decisions: Bucket, outcomes: Bucket, events: Bucket
     ids = ["member_id", "decision_id"]
     made = decisions.scan().filter(mine, pl.col("subject").is_not_null())
     asked = collect(
-        made.select(*ids, "subject", "at", "seq", "policy", "propensities"), "decisions"
+        made.select(*ids, "subject", "at", "seq", "policy", "propensities", *_POSSIBLE), "decisions"
     )
     first = asked.sort("at", "seq").unique(["member_id", "subject"], keep="first")
     closed = outcomes.scan().filter(mine).select(*ids, "action", "reward")
@@ -101,25 +110,38 @@ def _first(surface: Surface, decisions: Bucket, outcomes: Bucket, events: Bucket
             pl.col("propensities").list.first().alias("propensity"),
             "reward",
             pl.col("minutes").fill_null(0.0),
+            *_POSSIBLE,
         ).sort("member_id", "subject"),
         "decisions, outcomes or events",
     )
 
 
-def _units(rows: pl.DataFrame, reading: str) -> Units:
-    numbered = rows.select(
-        pl.col("member_id", "subject", "action").rank("dense").cast(pl.Int64),
-        "propensity",
-        pl.col(reading).alias("value"),
-    )
-    member, title, picture, propensity, value = (column.to_numpy() for column in numbered)
+def _units(rows: pl.DataFrame, reading: str, sets: Mapping[str, Sequence[str]]) -> Units:
+    """First choices as numbers; `sets` has the candidates of each eligible set."""
+    kinds = rows.select("eligible", "removed").unique(maintain_order=True)
+    listed = [
+        [one for place, one in enumerate(sets[name]) if place not in removed]
+        for name, removed in ((name, set(removed)) for name, removed in kinds.iter_rows())
+    ]
+    ids = Vocabulary(sorted({one for each in listed for one in each}))
+    choice = rows.join(kinds.with_row_index("choice"), on=["eligible", "removed"], how="left")
     return Units.of(
-        member=member, title=title, picture=picture, propensity=propensity, reward=value
+        member=_numbers(rows["member_id"]),
+        title=_numbers(rows["subject"]),
+        picture=ids.encode(rows["action"]),
+        propensity=rows["propensity"].to_numpy(),
+        reward=rows[reading].to_numpy(),
+        choice=choice["choice"].to_numpy(),
+        sets=[ids.encode(each) for each in listed],
     )
+
+
+def _numbers(column: pl.Series) -> NDArray[np.int64]:
+    return column.rank("dense").cast(pl.Int64).to_numpy()
 
 
 def _arm(policy: str, rows: pl.DataFrame) -> Arm:
-    member = rows["member_id"].rank("dense").cast(pl.Int64).to_numpy()
+    member = _numbers(rows["member_id"])
     means = {reading: mean_of(rows[reading].to_numpy(), member) for reading in READINGS}
     return Arm(policy, rows.height, int(np.unique(member).size), means)
 

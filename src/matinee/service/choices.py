@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -16,6 +17,8 @@ from matinee.lake.rows import decode_record
 from matinee.lake.table import collect
 from matinee.surfaces import Choice, Surface
 
+SWEEP_SECONDS = 3_600.0
+"""How often what is out of memory is let go of."""
 MICRO = timedelta(microseconds=1)
 
 _Whose = tuple[str, str, str | None]
@@ -35,6 +38,7 @@ class Choices:
             name: surface.memory // MICRO for name, surface in surfaces.items() if surface.memory
         }
         self._lock = threading.Lock()
+        self._swept = time.monotonic()
         self.load()
 
     def load(self) -> None:
@@ -88,6 +92,8 @@ class Choices:
         """Take in what other processes have decided since the last call."""
         if not self._memory:
             return
+        if time.monotonic() - self._swept > SWEEP_SECONDS:
+            self._sweep()
         until = self._lake.inbox.last_seq()
         rows = self._lake.inbox.rows("decisions", after=self._followed, until=until)
         for row in rows:
@@ -95,8 +101,21 @@ class Choices:
                 self.note(decode_record(Decision, row.values))
         self._followed = until
 
+    def _sweep(self) -> None:
+        """Let go of what is out of memory."""
+        now, self._swept = micros(datetime.now(UTC)), time.monotonic()
+        since = {surface: now - memory for surface, memory in self._memory.items()}
+        with self._lock:
+            self._chosen = {
+                whose: decisions
+                for whose, decisions in self._chosen.items()
+                if any(one and one[-1].at > since[whose[0]] for one in decisions.values())
+            }
+
 
 def _between(decisions: Sequence[tuple[Choice, ...]], since: int, at: int) -> tuple[Choice, ...]:
     """The choices made in ``since < at <= at``, oldest first."""
+    if len(decisions) == 1 and len(decisions[0]) == 1:  # as most are that stand
+        return decisions[0] if since < decisions[0][0].at <= at else ()
     choices = [one for chosen in decisions for one in chosen if since < one.at <= at]
     return tuple(sorted(choices, key=lambda choice: choice.at))

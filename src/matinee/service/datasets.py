@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -29,6 +30,24 @@ from matinee.models.data import Context, Dataset, Histories, Responses, Vocabula
 TABLES = ("events", "members", "decisions", "outcomes")
 RUNTIMES = ("title_id", "runtime_minutes")
 NONE = Vocabulary(())
+
+
+ALL = 2**62
+"""No number of arrival is above this."""
+
+
+class Learned(NamedTuple):
+    """What a version had learned from: what was known at a time, and had arrived by a number."""
+
+    as_of: datetime = EPOCH
+    through: int = ALL
+
+    def new(self) -> pl.Expr:
+        """Whether a row was not part of that."""
+        return (pl.col("known_at") > self.as_of) | (pl.col("seq") > self.through)
+
+
+NOTHING = Learned()
 
 
 @dataclass(frozen=True)
@@ -77,14 +96,16 @@ class HistoriesOfBucket:
 @dataclass(frozen=True)
 class ResponsesOfBucket:
     """What came of a surface's decisions about the members of one bucket, in one vocabulary, as far
-    as it was known after `since`.
+    as it was not `since` then; of choices for a member and a subject only the first ones, for later
+    ones depend on what came of them.
     """
 
     decisions: Bucket
     outcomes: Bucket
     titles: Vocabulary
     surface: str
-    since: datetime = EPOCH
+    since: Learned = NOTHING
+    through: int = ALL
 
     def load(self) -> Responses:
         rows = self.frame()
@@ -105,8 +126,9 @@ class ResponsesOfBucket:
     def frame(self) -> pl.DataFrame:
         """action, reward, propensity, at, context of each closed position, in order of time."""
         of_surface = pl.col("surface") == self.surface
-        decisions = self.decisions.scan().filter(of_surface)
-        closed = self.outcomes.scan().filter(of_surface, pl.col("known_at") > self.since)
+        decisions = _first(self.decisions.scan().filter(of_surface))
+        arrived = pl.col("seq") <= self.through
+        closed = self.outcomes.scan().filter(of_surface, self.since.new(), arrived)
         ids = ["member_id", "decision_id"]
         rows = (
             closed.select(*ids, "position", "action", "reward")
@@ -148,7 +170,8 @@ def training_set(
     executor: Executor | None = None,
     *,
     needs_histories: bool = True,
-    since: datetime = EPOCH,
+    since: Learned = NOTHING,
+    through: int = ALL,
 ) -> Dataset:
     """Everything known at `as_of`, sharded by bucket: what members met and watched, and what came
     of the surface's decisions.
@@ -156,7 +179,8 @@ def training_set(
     The vocabulary is the catalogue, whatever else was watched, and the surface's own actions, in
     ascending order of id, as are the devices on which titles were met. Where histories are not
     needed there are none, and the surface's own actions alone make the vocabulary. What came of
-    decisions counts as far as it was known after `since`. Raises
+    decisions counts as far as it was not learned `since`, and had arrived by the number `through`.
+    Raises
     `MatineeError` where histories are needed and nothing was watched.
     """
     executor = executor or Serial()
@@ -179,7 +203,7 @@ def training_set(
         micros(as_of),
         executor,
         [
-            ResponsesOfBucket(decisions, outcomes, titles, surface, since)
+            ResponsesOfBucket(decisions, outcomes, titles, surface, since, through)
             for decisions, outcomes in zip(buckets["decisions"], buckets["outcomes"], strict=True)
         ],
         devices,
@@ -217,10 +241,17 @@ def seen_in(events: Bucket, min_minutes: float) -> Seen:
     return Seen(frozenset(found["title_id"][0]), frozenset(found["device"][0]))
 
 
-def actions_chosen(bucket: Bucket, asked: tuple[str, datetime]) -> set[str]:
-    """The actions of a surface that have an outcome in the bucket, known after a time."""
+def _first(decisions: pl.LazyFrame) -> pl.LazyFrame:
+    """The decisions, of those about a subject the first for each member."""
+    about = decisions.filter(pl.col("subject").is_not_null())
+    first = about.sort("at", "seq").unique(["member_id", "subject"], keep="first")
+    return pl.concat([decisions.filter(pl.col("subject").is_null()), first])
+
+
+def actions_chosen(bucket: Bucket, asked: tuple[str, Learned]) -> set[str]:
+    """The actions of a surface that have an outcome in the bucket, not learned from yet."""
     surface, since = asked
-    rows = bucket.scan().filter(pl.col("surface") == surface, pl.col("known_at") > since)
+    rows = bucket.scan().filter(pl.col("surface") == surface, since.new())
     return set(collect(rows.select(pl.col("action").unique()), bucket.table)["action"])
 
 

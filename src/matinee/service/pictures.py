@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,6 +19,8 @@ from matinee.service.folder import Service
 from matinee.surfaces import Artwork
 
 FOLDER, CANDIDATES = "artwork", "candidates"
+LONGEST = 200
+"""Characters of an id."""
 KINDS = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -38,15 +41,25 @@ def file_of(service: Service, picture: Picture, ratio: str | None = None) -> tup
     name = crops.get(ratio or "") or next(iter(crops.values()), None)
     if name is None:
         raise MatineeError(f"the picture {picture.picture_id} has no file")
-    path = service.inside(f"{FOLDER}/{name}")
+    try:
+        path = service.inside(f"{FOLDER}/{name}")
+    except (ValueError, OSError):  # a name that no file can have
+        path = service.folder
     if not path.is_relative_to(service.folder / FOLDER) or path.suffix.lower() not in KINDS:
         raise MatineeError(
             f"{name!r} is no file of a picture",
             why=f"it is to lie in {FOLDER}/ and to end in {', '.join(KINDS)}",
         )
-    if not path.is_file():
+    if not _is_file(path):
         raise MatineeError(f"the file of the picture {picture.picture_id} is missing", why=name)
     return path, KINDS[path.suffix.lower()]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, say
+        return False
 
 
 def candidates_of(service: Service, title: Title) -> Path:
@@ -89,13 +102,21 @@ def approve(
             why=f"its numbers are {', '.join(map(str, sorted(known))) or 'none'}",
             next_step=f"look at {folder / 'sheet.html'}",
         )
-    pictures = [
-        _picture(title, known[number], shows, _copied(service, title, folder, known[number]))
-        for number in wanted
-    ]
+    standing = _artwork(service).pictures
+    made: dict[int, Picture] = {}
+    for number in dict.fromkeys(wanted):
+        name = _name(folder, known[number])
+        own = picture_id(title, name)
+        _require_unbarred(standing.get(own))
+        files = _copied(service, title, folder, known[number], name)
+        before = standing.get(own) or Picture(picture_id=own, title_id=title.title_id)
+        features = {**known[number].features, **before.features, **dict.fromkeys(shows, 1.0)}
+        made[number] = msgspec.structs.replace(before, features=features, files=files)
+    pictures = list(made.values())
     if fixed is not None:
-        pictures = _with_fixed(service, title, pictures, picture_id(title, fixed))
+        pictures = _with_fixed(service, title, pictures, made[fixed].picture_id)
     service.lake.put(pictures)
+    service.refresh()
     return pictures
 
 
@@ -104,6 +125,14 @@ def bar(service: Service, picture_id: str, reason: str | None) -> Picture:
 
     Whoever saw it gets another one. Raises `MatineeError` for one that is not known.
     """
+    return limit(service, picture_id, barred=reason)
+
+
+def limit(service: Service, picture_id: str, **changed: Any) -> Picture:
+    """Change to whom, where, when or whether a picture may be shown: fields of `Picture`.
+
+    Raises `MatineeError` for one that is not known, or for what cannot be.
+    """
     pictures = _artwork(service).pictures
     if picture_id not in pictures:
         raise MatineeError(
@@ -111,14 +140,24 @@ def bar(service: Service, picture_id: str, reason: str | None) -> Picture:
             why=nearest(picture_id, list(pictures)) if pictures else "there are none at all",
             next_step="matinee artwork list",
         )
-    changed = msgspec.structs.replace(pictures[picture_id], barred=reason)
-    service.lake.put([changed])
-    return changed
+    made = msgspec.structs.replace(pictures[picture_id], **changed)
+    try:
+        service.lake.put([made])
+    except ValueError as wrong:
+        raise MatineeError(f"{picture_id} cannot be limited so", why=str(wrong)) from wrong
+    service.refresh()
+    return made
 
 
-def picture_id(title: Title, number: int) -> str:
-    """The id of the picture that is made of a candidate."""
-    return f"{title.title_id}.{number}"
+def picture_id(title: Title, name: str) -> str:
+    """The id of a title's picture of that name; `MatineeError` where it would be too long."""
+    made = f"{title.title_id}.{name}"
+    if len(made) > LONGEST:
+        raise MatineeError(
+            f"the id {title.title_id!r} leaves no room for those of its pictures",
+            why=f"an id has at most {LONGEST} characters",
+        )
+    return made
 
 
 def slug(text: str) -> str:
@@ -139,33 +178,51 @@ def _artwork(service: Service) -> Artwork:
     return found
 
 
-def _copied(service: Service, title: Title, folder: Path, candidate: Candidate) -> dict[str, str]:
+def _name(folder: Path, candidate: Candidate) -> str:
+    """A name that is made of what a picture looks like: another picture never gets it."""
+    digest = blake2b(digest_size=4)
+    try:
+        for name in sorted(candidate.files.values()):
+            digest.update((folder / name).read_bytes())
+    except OSError as error:
+        raise MatineeError(
+            f"candidate {candidate.number} cannot be read",
+            why=error.strerror or str(error),
+            next_step=f"rm -r {folder}, then extract anew",
+        ) from error
+    return digest.hexdigest()
+
+
+def _require_unbarred(standing: Picture | None) -> None:
+    if standing is not None and standing.barred is not None:
+        raise MatineeError(
+            f"{standing.picture_id} is barred: {standing.barred}",
+            next_step=f"matinee artwork allow {standing.picture_id}, if that is over",
+        )
+
+
+def _copied(
+    service: Service, title: Title, folder: Path, candidate: Candidate, name: str
+) -> dict[str, str]:
     """Its files among the service's pictures, by ratio."""
     home = service.folder / FOLDER / slug(title.title_id)
+    files = {
+        ratio: f"{name}-{ratio.replace(':', 'x')}{Path(own).suffix}"
+        for ratio, own in candidate.files.items()
+    }
     try:
         home.mkdir(parents=True, exist_ok=True)
-        for name in candidate.files.values():
-            draft = home / f".{name}.draft"
-            shutil.copyfile(folder / name, draft)
-            draft.replace(home / name)
+        for ratio, own in candidate.files.items():
+            draft = home / f".{files[ratio]}.draft"
+            shutil.copyfile(folder / own, draft)
+            draft.replace(home / files[ratio])
     except OSError as error:
         raise MatineeError(
             f"the pictures of {title.title_id} could not be written to {home}",
             why=error.strerror or str(error),
             next_step="free disk space, or see that the folder may be written",
         ) from error
-    return {ratio: f"{home.name}/{name}" for ratio, name in candidate.files.items()}
-
-
-def _picture(
-    title: Title, candidate: Candidate, shows: Collection[str], files: Mapping[str, str]
-) -> Picture:
-    return Picture(
-        picture_id=picture_id(title, candidate.number),
-        title_id=title.title_id,
-        features={**candidate.features, **dict.fromkeys(shows, 1.0)},
-        files=dict(files),
-    )
+    return {ratio: f"{home.name}/{own}" for ratio, own in files.items()}
 
 
 def _with_fixed(

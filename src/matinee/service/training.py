@@ -16,13 +16,18 @@ import polars as pl
 from matinee import evaluation
 from matinee.errors import MatineeError
 from matinee.evaluation import Report, Split
-from matinee.lake.records import EPOCH
 from matinee.models import Dataset, Model, Progress, Run
 from matinee.policies import Policy
 from matinee.registry import Version, check_together
 from matinee.service.checkpoints import Checkpoint, Started, interrupted_models
 from matinee.service.content import content_of, has_content, reads_content
-from matinee.service.datasets import HistoriesOfBucket, histories_of, training_set
+from matinee.service.datasets import (
+    NOTHING,
+    HistoriesOfBucket,
+    Learned,
+    histories_of,
+    training_set,
+)
 from matinee.service.folder import Service
 from matinee.service.make import make_model
 from matinee.service.outcomes import close_windows
@@ -226,16 +231,18 @@ class _Training:
         check_together(self.surface, model, self._policy(self.policy))
         with self._kept(model).held() as kept:
             # What was kept before is forgotten only if there is anything to learn from.
-            data = data_for(self.service, self.surface, model, as_of)
+            data, through = data_for(self.service, self.surface, model, as_of)
             began = Started(as_of, _plain(model.settings()), self.policy)
             kept.begin(began)
-            return self._end(model, data, kept, began, resume=False)
+            fitted = self._fitted(model, data, kept, resume=False)
+            return self._end(fitted, through, kept, began)
 
     def go_on(self, model: Model) -> Version:
         with self._kept(model).held() as kept:
             began = kept.started(_plain(model.settings()))
-            data = data_for(self.service, self.surface, model, began.as_of)
-            return self._end(model, data, kept, began, resume=True)
+            data, through = data_for(self.service, self.surface, model, began.as_of)
+            fitted = self._fitted(model, data, kept, resume=True)
+            return self._end(fitted, through, kept, began)
 
     def _policy(self, name: str | None) -> Policy:
         return usual_policy(self.service.surface(self.surface), name)
@@ -243,12 +250,13 @@ class _Training:
     def _kept(self, model: Model) -> Checkpoint:
         return Checkpoint(self.service.folder / CHECKPOINTS, self.surface, model.name)
 
-    def _end(
-        self, model: Model, data: Dataset, kept: Checkpoint, began: Started, *, resume: bool
-    ) -> Version:
-        """Fit and register; what is kept is forgotten once the version stands."""
+    def _fitted(self, model: Model, data: Dataset, kept: Checkpoint, *, resume: bool) -> Model:
         with kept.told_plainly():
-            model.fit(data, Run(partial(self.told, model.name), kept.path, resume))
+            return model.fit(data, Run(partial(self.told, model.name), kept.path, resume))
+
+    def _end(self, model: Model, through: int, kept: Checkpoint, began: Started) -> Version:
+        """Register; what is kept is forgotten once the version stands."""
+        metrics = _latest_metrics(self.service, self.surface, model)
         champion = self.service.registry.alias(self.surface, "champion")
         version = self.service.registry.register(
             self.surface,
@@ -256,7 +264,7 @@ class _Training:
             self._policy(self.policy or began.policy),
             data_as_of=began.as_of,
             settings=model.settings(),
-            metrics=_latest_metrics(self.service, self.surface, model),
+            metrics={**metrics, **learned(model, through)},
             by=self.by,
             parent=champion.id if champion else None,
         )
@@ -265,14 +273,15 @@ class _Training:
 
 
 def data_for(
-    service: Service, surface: str, model: Model, as_of: datetime, since: datetime = EPOCH
-) -> Dataset:
-    """What a model learns from on a surface: all that was known at `as_of`, of what came of its
-    decisions only what was not known at `since` yet. Windows that were over by then are closed
-    first, so that what comes later is later.
+    service: Service, surface: str, model: Model, as_of: datetime, since: Learned = NOTHING
+) -> tuple[Dataset, int]:
+    """What a model learns from on a surface, and up to which number of arrival that is: all that
+    was known at `as_of`, of what came of its decisions only what was not learned `since`. Windows
+    that were over by then are closed first.
     """
     if model.learns_from == "responses":
         close_windows(service, as_of, surface)
+    through = service.lake.inbox.last_seq()
     data = training_set(
         service.lake,
         as_of,
@@ -280,11 +289,19 @@ def data_for(
         surface,
         needs_histories=model.learns_from == "histories",
         since=since,
+        through=through,
     )
     kind = type(service.surface(surface))
-    if not (has_content(kind) and reads_content(model)):
-        return data
-    return replace(data, content=content_of(service.lake, as_of, kind))
+    if has_content(kind) and reads_content(model):
+        data = replace(data, content=content_of(service.lake, as_of, kind))
+    return data, through
+
+
+def learned(model: Model, through: int) -> dict[str, Any]:
+    """What the registry keeps of a version that learned from what came of decisions: up to which
+    number of arrival, so that it can go on from there.
+    """
+    return {"through": through} if model.learns_from == "responses" else {}
 
 
 def _interrupted(service: Service, surface: str) -> list[str]:

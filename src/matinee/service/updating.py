@@ -7,8 +7,10 @@ from datetime import datetime
 from matinee.errors import MatineeError
 from matinee.models import Model
 from matinee.registry import Version
+from matinee.service.datasets import ALL, Learned
 from matinee.service.folder import Service
-from matinee.service.training import as_of_past, data_for, usual_policy
+from matinee.service.forgetting import tombstones
+from matinee.service.training import as_of_past, data_for, learned, usual_policy
 
 
 def update(
@@ -25,7 +27,7 @@ def update(
 
     It is what training anew on everything would give: the sums of what is new are added to those of
     what is old, however often. Raises `MatineeError` for a model that cannot go on, and where there
-    is no version or nothing can be new.
+    is no version, nothing can be new, or a member was forgotten since it learned.
     """
     old, known = _begun(service, surface, version), as_of_past(as_of)
     model, own = service.registry.load(old.id)
@@ -40,15 +42,28 @@ def update(
             f"{old.id} has learned later things than those of {known:%Y-%m-%d %H:%M}",
             next_step="leave --as-of out",
         )
+    if tombstones(service.store, old.data_as_of):
+        raise MatineeError(
+            f"{old.id} has learned from members who were forgotten since",
+            why="going on from it would keep what they did",
+            next_step=f"matinee train {surface}",
+        )
     chosen = own if policy is None else usual_policy(service.surface(surface), policy)
-    learned = model.update(data_for(service, surface, model, known, old.data_as_of))
+    before = Learned(old.data_as_of, int(old.metrics.get("through", ALL)))
+    data, through = data_for(service, surface, model, known, before)
+    try:
+        more = model.update(data)
+    except ValueError as wrong:
+        raise MatineeError(
+            f"{old.id} cannot go on learning", why=str(wrong), next_step=f"matinee train {surface}"
+        ) from wrong
     return service.registry.register(
         surface,
-        learned,
+        more,
         chosen,
         data_as_of=known,
         settings=old.settings,
-        metrics={},
+        metrics=learned(more, through),
         by=by,
         parent=old.id,
     )

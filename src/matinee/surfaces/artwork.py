@@ -89,6 +89,7 @@ class Artwork(Surface):
         self.minutes, self.window = minutes, window
         self.most, self.change, self._stay = most, change, stay // timedelta(microseconds=1)
         self.fixed, self.uniform = fixed, uniform
+        self._clock: tuple[datetime | None, int] = None, 0
         self._policy, self._models = policy, models
         self._of_title = _by_title(self.pictures.values())
         self._eligible = lru_cache(maxsize=KEPT)(self._eligible_since)
@@ -129,9 +130,8 @@ class Artwork(Surface):
         masks: list[Mask] = []
         if len(situation.choices) >= self.most:
             masks.append(FewDifferent(self.most))
-        limit = situation.request.features.get(AGE_LIMIT)
-        if self._ages and isinstance(limit, (int, float)):
-            masks.append(Age(limit, self._ages))
+        if self._ages and AGE_LIMIT in situation.request.features:
+            masks.append(Age(_years(situation.request.features[AGE_LIMIT]), self._ages))
         return masks
 
     def told(self, situation: Situation) -> Mapping[str, Any]:
@@ -140,8 +140,16 @@ class Artwork(Surface):
 
     def stands(self, situation: Situation) -> bool:
         drawn, watched = situation.choices[-1].at, situation.watched
-        recent = micros(situation.request.at) - drawn < self._stay
-        return recent and (watched is None or watched < drawn)
+        now = self._now(situation.request.at)
+        return now - drawn < self._stay and (watched is None or not drawn <= watched <= now)
+
+    def _now(self, at: datetime) -> int:
+        """A time in microseconds, worked out once for all titles of a page."""
+        known, now = self._clock
+        if known is not at:
+            now = micros(at)
+            self._clock = at, now
+        return now
 
     def bonus(self, situation: Situation) -> Mapping[str, float]:
         if not (situation.choices and self.change):
@@ -248,6 +256,13 @@ def _by_title(pictures: Iterable[Picture]) -> dict[str, _Pictures]:
     for picture in pictures:
         several[picture.title_id].append(picture)
     return {title_id: _Pictures(found) for title_id, found in several.items()}
+
+
+def _years(limit: Any) -> float:
+    """An age limit as a number; 0, the strictest, where it is none."""
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)):
+        return 0.0
+    return float(min(max(limit, 0), 200)) if limit == limit else 0.0  # noqa: PLR0124 - NaN
 
 
 def _may(picture: Picture, country: str | None, since: int | None) -> bool:

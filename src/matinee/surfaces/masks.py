@@ -135,7 +135,8 @@ class DailyCap(Mask):
 
 
 class FewDifferent(Mask):
-    """At most `most` different actions for a member and a subject while the surface remembers.
+    """At most `most` different actions for a member and a subject while the surface remembers: then
+    only those, as far as they may be chosen still.
 
     >>> from datetime import UTC, datetime
     >>> from matinee.surfaces import Choice, Request
@@ -153,9 +154,10 @@ class FewDifferent(Mask):
 
     def allowed(self, situation: Situation, candidates: Candidates) -> NDArray[np.bool_]:
         seen = {choice.action for choice in situation.choices}
-        if len(seen) < self.most:
+        left = [action for action in seen if action in candidates]
+        if len(seen) < self.most or not left:
             return np.ones(len(candidates), bool)
-        return ~candidates.without(seen)
+        return ~candidates.without(left)
 
 
 class Age(Mask):

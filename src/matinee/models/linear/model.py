@@ -20,6 +20,7 @@ from matinee.models.linear.sums import (
     crossed,
     deviation,
     levels,
+    most_actions,
     moved,
     sums_of,
     weights_of,
@@ -40,7 +41,7 @@ class Linear(Model):
     under a feature's name. A text or a truth value is one class among others, a number counts as it
     is (within -10 and 10, so send it on a scale of about 1), and a mapping or a list of numbers is
     as many features. An action a is a row z_a [F]: 1, and its weights in the content, of the
-    `facets` features that most actions have. Its reward is normal with variance sigma^2 about
+    `facets` features that most have there. Its reward is normal with variance sigma^2 about
 
     .. math:: x^\top \theta_a, \qquad \theta_a \sim N(M z_a,\ \tfrac{\sigma^2}{\kappa} I), \qquad
               M_{pf} \sim N(0, \tfrac{\sigma^2}{\lambda})
@@ -143,33 +144,36 @@ class Linear(Model):
         aged = self._sums.moved(self.titles, model.titles)
         aged = aged.times(weights_of(self.half_life, dataset.as_of, self._as_of))
         fresh = self._learn(dataset).moved(dataset.titles, model.titles)
-        said = about_of(dataset.content, dataset.titles, self._facets)
-        about = moved(self._about, self.titles, model.titles)
-        some = np.flatnonzero(said.any(axis=1))
-        about[model.titles.encode(dataset.titles.ids[place] for place in some)] = said[some]
-        groups = dict(zip(self.titles.ids, self._groups, strict=True))
-        found = groups_of(dataset.content, dataset.titles, self.within)
-        groups |= {
-            title: group
-            for title, group in zip(dataset.titles.ids, found, strict=True)
-            if group or title not in groups
-        }
-        model._keep(aged + fresh, about, tuple(groups[title] for title in model.titles.ids))
+        model._keep(aged + fresh, *self._said(dataset.content, model.titles))
         return model
 
     def adopt(self, content: Content) -> Self:
-        """The same model with the actions of `content` that it has not met, known by that alone."""
+        """The same model with the actions of `content` that it has not met, known by that alone, as
+        far as there is room for them; of those that it has met what the content says now counts.
+        """
         self._require_fitted()
         known = set(self.titles.ids)
-        fresh = Vocabulary(one for one in content.titles.ids if one not in known)
-        if not len(fresh):
-            return self
+        room = most_actions(len(self._sums.names)) - len(known)
+        fresh = [one for one in content.titles.ids if one not in known][: max(room, 0)]
         model = copy(self)
-        model.titles = Vocabulary((*self.titles.ids, *fresh.ids))
-        about = np.concatenate([self._about, about_of(content, fresh, self._facets)])
-        groups = (*self._groups, *groups_of(content, fresh, self.within))
+        model.titles = Vocabulary((*self.titles.ids, *fresh))
+        about, groups = self._said(content, model.titles)
+        if not fresh and np.array_equal(about, self._about) and groups == self._groups:
+            return self
         model._keep(self._sums.moved(self.titles, model.titles), about, groups)
         return model
+
+    def _said(self, content: Content | None, titles: Vocabulary) -> tuple[Doubles, tuple[str, ...]]:
+        """What is known of titles, all of the model's own among them, and the group of each: what
+        the content says, or else what it said before.
+        """
+        about = moved(self._about, self.titles, titles)
+        before = dict(zip(self.titles.ids, self._groups, strict=True))
+        said = about_of(content, titles, self._facets)
+        some = said.any(axis=1)
+        about[some] = said[some]
+        found = zip(titles.ids, groups_of(content, titles, self.within), strict=True)
+        return about, tuple(group or before.get(title, "") for title, group in found)
 
     def sample(
         self, context: Context, candidates: Indices | None = None, *, draws: int, seed: int = SEED
@@ -213,7 +217,7 @@ class Linear(Model):
 
     def _fit(self, dataset: Dataset, run: Run) -> None:
         self._as_of = dataset.as_of
-        self._facets = common(dataset.content, dataset.titles, self.facets, self.within)
+        self._facets = common(dataset.content, self.facets, self.within)
         about = about_of(dataset.content, dataset.titles, self._facets)
         groups = groups_of(dataset.content, dataset.titles, self.within)
         self._keep(self._learn(dataset), about, groups)
@@ -282,7 +286,8 @@ class Linear(Model):
             checked(arrays["squares"], (titles,), np.float64),
         )
         about = checked(arrays["about"], (titles, len(self._facets)), np.float64)
-        self._keep(sums, about, _names(arrays["groups"]))
+        groups = _names(arrays["groups"]) if "groups" in arrays else ("",) * titles
+        self._keep(sums, about, groups)
 
 
 def _text(names: Sequence[str]) -> NDArray[np.uint8]:

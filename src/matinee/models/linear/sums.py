@@ -110,6 +110,11 @@ def check_size(names: Sequence[str], actions: int, facets: int) -> None:
     check_few(names, min(MOST_SHARED // facets, int((MOST_SUMS / max(actions, 1)) ** 0.5)))
 
 
+def most_actions(names: int) -> int:
+    """How many actions there is room for where members have so many features."""
+    return MOST_SUMS // names**2
+
+
 def moved(part: Doubles, old: Vocabulary, new: Vocabulary) -> Doubles:
     """Rows of one vocabulary in another, 0 for what is new."""
     wide = np.zeros((len(new), *part.shape[1:]))

@@ -103,18 +103,13 @@ def check_few(names: Sequence[str], most: int = MOST_NAMES) -> None:
         )
 
 
-def common(
-    content: Content | None, titles: Vocabulary, most: int, within: str = ""
-) -> tuple[str, ...]:
-    """The features that most of these titles have in the content, in order of name; none of the
-    kind that says which group they are in.
+def common(content: Content | None, most: int, within: str = "") -> tuple[str, ...]:
+    """The features that most titles have in the content, in order of name; none of the kind that
+    says which group they are in.
     """
     if content is None:
         return ()
-    places = content.titles.encode(titles.ids)
-    counts = np.bincount(
-        content.matrix[places[places >= 0]].indices, minlength=len(content.features)
-    )
+    counts = np.bincount(content.matrix.indices, minlength=len(content.features))
     listed = zip((-counts).tolist(), content.features.ids, strict=True)
     found = [each for each in listed if not (within and each[1].startswith(f"{within}="))]
     return tuple(sorted(name for count, name in sorted(found)[:most] if count))

@@ -1,0 +1,80 @@
+"""Numbers as pages write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf, isnan
+from typing import NamedTuple
+
+from matinee.evaluation.intervals.base import Interval
+
+
+class Read(NamedTuple):
+    """A value in words, and between which ends it lies, where that can be said."""
+
+    value: str
+    between: str = ""
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] to read.
+
+    >>> percent(0.0849), percent(0.62), percent(1.0)
+    ('8.5%', '62%', '100%')
+    """
+    return f"{share:.1%}" if 0 < share < 0.0995 else f"{share:.0%}"
+
+
+def minutes(value: float) -> str:
+    """Minutes to read.
+
+    >>> minutes(7.533)
+    '7.5'
+    """
+    return f"{value:.1f}"
+
+
+def signed(value: float) -> str:
+    """A difference to read, with its sign, a true minus, and one decimal.
+
+    >>> signed(1.25), signed(-0.86), signed(-0.01)
+    ('+1.2', '−0.9', '0.0')
+    """
+    text = f"{value:+.1f}"
+    return "0.0" if text in {"+0.0", "-0.0"} else text.replace("-", "−")
+
+
+def says_something(interval: Interval | None) -> bool:
+    """Whether there is an interval and it has a width: none does of one member, nor of rewards that
+    are all alike.
+    """
+    return interval is not None and not isnan(interval.low) and interval.low < interval.high
+
+
+def share_read(interval: Interval | None) -> Read:
+    """A share in [0, 1], its interval cut where no share can be.
+
+    >>> share_read(Interval(0.0625, -0.06, 0.185, level=0.95, method="normal"))
+    Read(value='6.2%', between='0% to 18%')
+    >>> share_read(None).value
+    'not known yet'
+    """
+    return _read(interval, percent, most=1.0)
+
+
+def minutes_read(interval: Interval) -> Read:
+    """Minutes, from 0.
+
+    >>> minutes_read(Interval(5.25, -1.0, 7.5, level=0.95, method="normal"))
+    Read(value='5.2', between='0.0 to 7.5')
+    """
+    return _read(interval, minutes)
+
+
+def _read(interval: Interval | None, write: Callable[[float], str], most: float = inf) -> Read:
+    if interval is None or isnan(interval.value):
+        return Read("not known yet")
+    if not says_something(interval):
+        return Read(write(interval.value))
+    low, high = max(interval.low, 0.0), min(interval.high, most)
+    return Read(write(interval.value), f"{write(low)} to {write(high)}")
