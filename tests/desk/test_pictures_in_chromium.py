@@ -82,7 +82,7 @@ def test_the_way_from_a_search_to_a_title_and_back(page):
 def test_a_title_in_detail(page):
     page.goto("/artwork?title=heat")
     assert fits(page)
-    assert all_load(page) == 3
+    assert all_load(page) == 2
     assert page.locator("article.one").count() == 4
 
 

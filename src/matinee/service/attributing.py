@@ -117,11 +117,16 @@ def _first(surface: Surface, decisions: Bucket, outcomes: Bucket, events: Bucket
 
 
 def _units(rows: pl.DataFrame, reading: str, sets: Mapping[str, Sequence[str]]) -> Units:
-    """First choices as numbers; `sets` has the candidates of each eligible set."""
+    """First choices as numbers; `sets` has the candidates of each eligible set. Of one that the log
+    lacks, what was chosen from it could be.
+    """
     kinds = rows.select("eligible", "removed").unique(maintain_order=True)
+    seen = dict(rows.group_by("eligible").agg(pl.col("action").unique()).iter_rows())
     listed = [
         [one for place, one in enumerate(sets[name]) if place not in removed]
-        for name, removed in ((name, set(removed)) for name, removed in kinds.iter_rows())
+        if name in sets
+        else seen[name]
+        for name, removed in kinds.iter_rows()
     ]
     ids = Vocabulary(sorted({one for each in listed for one in each}))
     choice = rows.join(kinds.with_row_index("choice"), on=["eligible", "removed"], how="left")
