@@ -197,6 +197,20 @@ def test_two_processes_draw_one_picture(model):
     assert len(log.decisions()) == len(ALL)
 
 
+def test_whoever_was_asked_first_and_wrote_last_shows_what_stands(model):
+    """Two servers' clocks, or two requests that overtake each other."""
+    slow, log = service(model, EpsilonGreedy(epsilon=1.0))
+    quick = another(slow, choices=MemoryChoices(slow.surface.memory), salt=b"another")
+    steps = slow.steps(request(), ALL)
+    records = next(steps)
+    shown = quick.assign(request(at=AT + timedelta(milliseconds=5)), ALL, log)
+    with pytest.raises(StopIteration) as done:
+        while True:
+            records = steps.send(log.put(records))
+    assert done.value.value == shown
+    assert len(log.decisions()) == len(ALL)
+
+
 def test_who_comes_second_sees_nothing_that_is_not_for_them(model):
     """An adult and a child on one profile at the same moment: the first choice counts, unless it is
     not to be seen by who comes second.

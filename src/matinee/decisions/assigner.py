@@ -142,7 +142,9 @@ class Assigner(Generic[SurfaceT]):
         for _ in range(TRIES):
             if not drawn:
                 break
-            standing |= self.standing((yield self.records(drawn)))
+            receipts = yield self.records(drawn)
+            standing |= self.standing(receipts)
+            request = _not_before(request, receipts)
             more, drawn = self.propose(request, [one for one in wanted if one not in standing])
             standing |= more
         return standing
@@ -325,6 +327,12 @@ class Assigner(Generic[SurfaceT]):
 
     def _codes(self, candidates: Candidates) -> NDArray[np.int32]:
         return self._encoded.get(candidates.hash, lambda: self.model.titles.encode(candidates.ids))
+
+
+def _not_before(request: Request, receipts: Sequence[Receipt]) -> Request:
+    """The request at a time at which what others chose, maybe a moment later, has been chosen."""
+    times = [one.record.at for one in receipts if isinstance(one.record, Decision)]
+    return msgspec.structs.replace(request, at=max([request.at, *times]))
 
 
 def _about(request: Request, subject: str) -> Request:
