@@ -204,11 +204,17 @@ def test_whoever_was_asked_first_and_wrote_last_shows_what_stands(model):
     steps = slow.steps(request(), ALL)
     records = next(steps)
     shown = quick.assign(request(at=AT + timedelta(milliseconds=5)), ALL, log)
-    with pytest.raises(StopIteration) as done:
+    assert finished(steps, records, log) == shown
+    assert len(log.decisions()) == len(ALL)
+
+
+def finished(steps, records, log):
+    """What steps come to, once they have been given what they want of the log."""
+    try:
         while True:
             records = steps.send(log.put(records))
-    assert done.value.value == shown
-    assert len(log.decisions()) == len(ALL)
+    except StopIteration as done:
+        return done.value
 
 
 def test_who_comes_second_sees_nothing_that_is_not_for_them(model):
@@ -223,11 +229,7 @@ def test_who_comes_second_sees_nothing_that_is_not_for_them(model):
     records = next(steps)
     shown = one.assign(request(), ALL, log)
     assert any(one.surface.pictures[choice.action].fixed for choice in shown.values())
-    try:
-        while True:
-            records = steps.send(log.put(records))
-    except StopIteration as done:
-        found = done.value
+    found = finished(steps, records, log)
     assert found.keys() == shown.keys()
     for subject, choice in found.items():
         may = not one.surface.pictures[shown[subject].action].fixed
