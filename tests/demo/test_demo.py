@@ -38,6 +38,7 @@ def service(simulated: Path):
 
 def test_it_says_what_it_does_and_how_to_go_on(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo.loop, "WorldSettings", SMALL)
+    monkeypatch.setattr(demo.loop, "PICTURES", 2)
     folder = tmp_path / "my demo"
     assert run(["demo", str(folder), "--no-serve"]) == 0
     printed = capsys.readouterr()
@@ -62,7 +63,7 @@ def test_the_champion_is_the_best_on_validation_and_knew_nothing_later(service):
 
 
 def test_the_true_values_are_told_in_a_sensible_order(tmp_path, capsys):
-    demo.simulated(tmp_path / "shows", SMALL()).close()
+    demo.simulated(tmp_path / "shows", SMALL(pictures=0)).close()
     told = re.findall(r"^  (\S.*?) +(\d\.\d{3})  \(", capsys.readouterr().err, re.MULTILINE)
     values = {name: float(value) for name, value in told}
     assert len(values) == 6
@@ -162,6 +163,7 @@ def test_the_log_tells_what_members_liked_when_each_picture_was_drawn(service):
     assert sum(map(bool, told)) > len(told) / 5
 
 
+@pytest.mark.slow
 def test_one_that_was_cut_short_goes_on(tmp_path, monkeypatch):
     folder = tmp_path / "shows"
 

@@ -74,6 +74,7 @@ def test_titles_and_their_pictures(page):
     assert "grayscale" in barred.locator(".picture").evaluate("it => getComputedStyle(it).filter")
 
 
+@pytest.mark.slow
 def test_the_way_from_a_search_to_a_title_and_back(page):
     page.goto("/")
     page.get_by_role("link", name="Pictures", exact=True).click()
@@ -89,6 +90,7 @@ def test_the_way_from_a_search_to_a_title_and_back(page):
     page.wait_for_url("**/artwork")
 
 
+@pytest.mark.slow
 def test_a_title_in_detail(page):
     page.goto("/artwork?title=heat")
     assert fits(page)
@@ -96,6 +98,7 @@ def test_a_title_in_detail(page):
     assert page.locator("article.one").count() == 4
 
 
+@pytest.mark.slow
 def test_long_ids_and_reasons_are_broken(page):
     for path in (f"/artwork?title={quote_plus(STRAINED)}", f"/artwork?q={LONG}"):
         page.goto(path)
@@ -103,6 +106,7 @@ def test_long_ids_and_reasons_are_broken(page):
         assert fits(page)
 
 
+@pytest.mark.slow
 def test_a_home_page_with_pictures_that_says_why(page):
     page.goto("/")
     page.locator(".members a").nth(1).click()

@@ -5,8 +5,8 @@ import json
 import cv2
 import numpy as np
 import pytest
-from films import RATE, dissolved, faded, film, lettered, plain, scene
 
+from films import RATE, dissolved, faded, film, lettered, plain, scene
 from matinee.errors import MatineeError
 from matinee.pictures import Candidate, Extraction, Folder, extract
 
@@ -86,6 +86,7 @@ def test_progress_is_told_in_whole_percents(made):
     assert all(isinstance(percent, int) and percent >= 0 for percent in heard)
 
 
+@pytest.mark.slow
 def test_the_same_film_gives_the_same_pictures(made, tmp_path):
     path, folder, found, _ = made
     again = extract(path, tmp_path / "again", settings=Extraction(until=1.0))
@@ -95,6 +96,7 @@ def test_the_same_film_gives_the_same_pictures(made, tmp_path):
             assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["MJPG", "mp4v"])
 def test_avi_is_read(tmp_path, code):
     path = film(tmp_path / "a.avi", scene(1), scene(2), code=code)
@@ -112,6 +114,7 @@ def test_what_would_spoil_the_film_is_never_shown(tmp_path):
             assert crop[..., 0].mean() > crop[..., 2].mean()
 
 
+@pytest.mark.slow
 def test_the_start_is_skipped(tmp_path):
     path = film(tmp_path / "a.mp4", scene(1), scene(2), scene(3))
     found = extract(path, tmp_path / "out", settings=Extraction(skip=2.0, until=1.0))
@@ -119,6 +122,7 @@ def test_the_start_is_skipped(tmp_path):
     assert all(one.time >= 2 for one in found.candidates)
 
 
+@pytest.mark.slow
 def test_fades_and_dissolves_are_not_shown(tmp_path):
     one, other = scene(1, 96), scene(2, 96)
     path = film(
@@ -139,7 +143,12 @@ GROUNDS = (((0, 0, 0), (255, 255, 255)), ((200, 220, 230), (20, 20, 20)),
            ((120, 60, 30), (40, 220, 240)), ((60, 60, 60), (255, 255, 255)))  # fmt: skip
 
 
-@pytest.mark.parametrize(("scale", "thick"), [(0.7, 1), (1.2, 2), (2.0, 4)])
+LARGE = [
+    pytest.param(scale, thick, marks=pytest.mark.slow) for scale, thick in ((1.2, 2), (2.0, 4))
+]
+
+
+@pytest.mark.parametrize(("scale", "thick"), [(0.7, 1), *LARGE])
 def test_text_cards_are_not_shown(tmp_path, scale, thick):
     texts = ("The end", "Chapter 1", "Matinee", "1987")
     cards = [
@@ -154,6 +163,7 @@ def test_text_cards_are_not_shown(tmp_path, scale, thick):
     assert not any(within(one.time, 48, 48 + 20 * 18) for one in found.candidates)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (0, 230, 255)])
 def test_captions_are_not_shown(tmp_path, colour):
     moving = scene(5, 180, (90, 90, 90) if sum(colour) else (170, 170, 170))
@@ -178,6 +188,7 @@ def test_a_still_picture_gives_one_candidate(tmp_path):
     assert found.dropped["like a better one"] >= 1
 
 
+@pytest.mark.slow
 def test_at_most_as_many_as_asked_for(tmp_path):
     path = film(tmp_path / "a.mp4", *(scene(seed) for seed in range(5)))
     found = extract(path, tmp_path / "out", settings=Extraction(count=3, until=1.0))
@@ -218,6 +229,7 @@ def test_a_window_without_frames_says_so(tmp_path):
         extract(path, tmp_path / "out", settings=Extraction(skip=60))
 
 
+@pytest.mark.slow
 def test_blurred_frames_are_not_shown(tmp_path):
     blurred = [cv2.GaussianBlur(frame, (0, 0), 12) for frame in scene(2, 72)]
     path = film(tmp_path / "a.mp4", scene(1, 72), blurred)
@@ -244,6 +256,7 @@ def test_a_folder_that_may_not_be_made_is_told(tmp_path):
         extract(path, path / "out")
 
 
+@pytest.mark.slow
 def test_pictures_differ_more_where_diversity_is_asked_for(tmp_path):
     alike = [np.roll(frame, 60 * step, axis=1) for step in range(3) for frame in scene(1, 48)]
     path = film(tmp_path / "a.mp4", alike, *(scene(seed) for seed in range(2, 5)))
