@@ -26,8 +26,8 @@ test-all: lint  ## Everything, the slow suites too
 	$(BIN)/pytest $(WORKERS) $(ARGS)
 
 lint: $(VENV)/.installed  ## Lint, format check, strict types, import rules
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --no-cache .
+	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 

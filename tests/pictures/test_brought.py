@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from films import film, lettered, scene
 
+from films import film, lettered, scene
 from matinee.errors import MatineeError
 from matinee.pictures import Extraction, Folder, extract, measure
 

@@ -5,10 +5,10 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
-from films import dissolved, faded, lettered, plain, scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from films import dissolved, faded, lettered, plain, scene
 from matinee.pictures import RATIOS, Extraction, Limits
 from matinee.pictures.choice import most_different
 from matinee.pictures.crops import bars, window

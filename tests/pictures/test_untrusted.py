@@ -12,8 +12,8 @@ from contextlib import suppress
 import cv2
 import numpy as np
 import pytest
-from films import film, scene
 
+from films import film, scene
 from matinee.errors import MatineeError
 from matinee.pictures import Extraction, Folder, Limits, child, extract, measure
 from matinee.pictures.media import container, picture_size
