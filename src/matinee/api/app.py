@@ -38,9 +38,9 @@ from matinee.desk.pages import pages
 from matinee.errors import MatineeError
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Event, MemberId
-from matinee.service.pictures import file_of
+from matinee.service.pictures import artwork_of, file_of
 from matinee.service.runtime import NoChampionError, Runtime, UnknownSurfaceError
-from matinee.surfaces import Artwork, Choice
+from matinee.surfaces import Choice
 from matinee.surfaces import Request as Asked
 
 log = logging.getLogger("matinee.api")
@@ -193,8 +193,7 @@ class Api:
 
         An image is shown and never run: whoever opens one by itself gets it without scripts.
         """
-        surface = self.runtime.service.surfaces[Artwork.name]
-        known = surface.pictures if isinstance(surface, Artwork) else {}
+        known = artwork_of(self.runtime.service).pictures
         picture = known.get(request.path_params["picture_id"])
         if picture is None or picture.barred is not None:
             raise HTTPException(404, "there is no such picture, or nobody may see it")

@@ -246,8 +246,7 @@ def list_(title: str | None = None, /, *, limit: int = 50, service: ServiceFolde
         How many to list at most; 0 lists all.
     """
     with opening(service) as opened:
-        surface = opened.surfaces[Artwork.name]
-        known = surface.pictures.values() if isinstance(surface, Artwork) else ()
+        known = pictures.artwork_of(opened).pictures.values()
         rows = [one for one in known if title in {None, one.title_id}]
         shown = rows[: limit or None]
         show(

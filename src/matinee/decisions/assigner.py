@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import repeat
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -18,17 +17,16 @@ from matinee.decisions.decider import apply_masks, context_of, informed
 from matinee.decisions.eligible_sets import EligibleSets
 from matinee.decisions.ids import assignment_id, context_hash, luck_of, seed_of
 from matinee.decisions.recent import Recent
-from matinee.decisions.sequences import asked
+from matinee.decisions.sequences import asked_of
 from matinee.decisions.units import Floats, Picked, pick
 from matinee.experiments import allocation
 from matinee.lake.inbox import Receipt
-from matinee.lake.records import Decision, Masked, micros
-from matinee.models import Context, Model
+from matinee.lake.records import MICRO, Decision, Masked, micros
+from matinee.models import Model
 from matinee.policies import Policy
-from matinee.surfaces import Candidates, Choice, History, Request, Situation, Surface
+from matinee.surfaces import Candidates, Choice, Request, Situation, Surface
 
 SurfaceT = TypeVar("SurfaceT", bound=Surface)
-MICRO = timedelta(microseconds=1)
 TRIES = 3
 """How often it is drawn again where others were first with what may not be seen here."""
 SETS = 200_000
@@ -75,6 +73,7 @@ class _Chooser:
     policy: Policy
     name: str
     arm: str | None = None
+    rule: Callable[[Candidates], Floats] | None = None
 
 
 class _Named(NamedTuple):
@@ -190,7 +189,7 @@ class Assigner(Generic[SurfaceT]):
         """
         found: dict[str, str | None] = {}
         history = self.histories.history(request.member_id)
-        context = self._asked(informed(self.surface, request, history), history)
+        context = asked_of(self.model.titles, informed(self.surface, request, history), history)
         for choice in choices:
             candidates = self.surface.eligible(_about(request, str(choice.subject)))
             place = candidates.place(choice.action)
@@ -265,8 +264,8 @@ class Assigner(Generic[SurfaceT]):
         arm = self.arm(member_id)
         if arm is None:
             return _Chooser(self.surface.name, self.policy, self.version)
-        name = f"{self.surface.name}@{arm}"
-        return _Chooser(self.surface.name, self._holdouts[arm].policy, name, arm)
+        holdout, name = self._holdouts[arm], f"{self.surface.name}@{arm}"
+        return _Chooser(self.surface.name, holdout.policy, name, arm, holdout.scores)
 
     def _bonus(self, unit: _Unit, chooser: _Chooser) -> dict[str, float]:
         if chooser.arm is not None or not unit.situation.choices:
@@ -291,8 +290,7 @@ class Assigner(Generic[SurfaceT]):
         bonuses: Sequence[dict[str, float]],
     ) -> Floats:
         """Scores [M, sum of what may be chosen] of all units, one after the other."""
-        if chooser.arm is not None:
-            rule = self._holdouts[chooser.arm].scores
+        if (rule := chooser.rule) is not None:
             scores = [rule(unit.candidates)[unit.allowed or slice(None)] for unit in units]
             return np.concatenate(scores)[None]
         found = self._believed(request, units)
@@ -309,21 +307,11 @@ class Assigner(Generic[SurfaceT]):
         codes = np.concatenate(
             [self._codes(unit.candidates)[unit.allowed or slice(None)] for unit in units]
         )
-        context = self._asked(request, units[0].situation.history)
+        context = asked_of(self.model.titles, request, units[0].situation.history)
         belief = self.model.believe(context, codes, draws=self.policy.draws)
         if self.policy.draws and belief.samples is not None:
             return belief.samples[:, 0].astype(np.float64)
         return belief.mean.astype(np.float64)
-
-    def _asked(self, request: Request, history: History) -> Context:
-        return asked(
-            self.model.titles,
-            [request.at],
-            [history],
-            [request.country],
-            devices=[request.device],
-            features=[request.features],
-        )
 
     def _codes(self, candidates: Candidates) -> NDArray[np.int32]:
         return self._encoded.get(candidates.hash, lambda: self.model.titles.encode(candidates.ids))

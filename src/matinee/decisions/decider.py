@@ -17,10 +17,10 @@ from matinee.decisions.preferring import prefer
 from matinee.decisions.reasons import LATEST, Reasons
 from matinee.decisions.recent import Recent
 from matinee.decisions.row import Row
-from matinee.decisions.sequences import asked, brief, moment
+from matinee.decisions.sequences import asked_of, brief, moment
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Masked, micros
-from matinee.models import Belief, Context, Model
+from matinee.models import Belief, Model
 from matinee.policies import Policy, Preference
 from matinee.surfaces import (
     Candidates,
@@ -234,7 +234,9 @@ class Decider(Generic[SurfaceT]):
             return Reasons()
         ids = [candidates.ids[position] for position in segment]
         asked = self.model.titles.encode(ids)
-        events, effects = self.model.effects(self._asked(request, history), asked, LATEST)
+        events, effects = self.model.effects(
+            asked_of(self.model.titles, request, history), asked, LATEST
+        )
         return Reasons.of(history.seen(), ids, events, effects)
 
     def _chosen(self, request: Request) -> tuple[Choice, ...]:
@@ -290,18 +292,8 @@ class Decider(Generic[SurfaceT]):
     def _believe(self, request: Request, history: History, candidates: Candidates) -> Belief:
         titles = self.model.titles
         encoded = self._encoded.get(candidates.hash, lambda: titles.encode(candidates.ids))
-        asked = self._asked(request, history)
+        asked = asked_of(titles, request, history)
         return self.model.believe(asked, encoded, draws=self.policy.draws)
-
-    def _asked(self, request: Request, history: History) -> Context:
-        return asked(
-            self.model.titles,
-            [request.at],
-            [history],
-            [request.country],
-            devices=[request.device],
-            features=[request.features],
-        )
 
 
 def _text(features: dict[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 from matinee.lake.records import micros
 from matinee.models import Context, Histories, Vocabulary
 from matinee.models.data import SECOND
-from matinee.surfaces import History
+from matinee.surfaces import History, Request
 
 HOUR = 3600
 """Seconds."""
@@ -58,6 +58,18 @@ def asked(
     times = [moment(micros(time), one.last()) for time, one in zip(at, histories, strict=True)]
     seen = sequences(histories, countries, titles)
     return Context(seen, np.array(times, np.int64), tuple(devices), tuple(features))
+
+
+def asked_of(titles: Vocabulary, request: Request, history: History) -> Context:
+    """What a model is asked of the one member of a request."""
+    return asked(
+        titles,
+        [request.at],
+        [history],
+        [request.country],
+        devices=[request.device],
+        features=[request.features],
+    )
 
 
 def moment(at: int, last: int | None) -> int:

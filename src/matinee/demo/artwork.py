@@ -18,15 +18,13 @@ from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
 from matinee.service import training
 from matinee.service.folder import Service
-from matinee.service.pictures import FOLDER
+from matinee.service.pictures import FOLDER, artwork_of
 from matinee.service.runtime import Runtime
 from matinee.surfaces import Artwork, History, Request, Situation
 from matinee.world import World
 from matinee.world.posters import poster
 
 SURFACE = Artwork.name
-MINUTES = 5.0
-"""Watched for so long, a title says something of taste."""
 GLANCES = 10
 """Titles that each member glances at, where the truth is told."""
 
@@ -54,7 +52,7 @@ class Watching:
     """
 
     def __init__(self, service: Service) -> None:
-        self._surface = service.surfaces[SURFACE]
+        self._surface = artwork_of(service)
         self._watched: dict[str, dict[str, int]] = {}
         self._coming = pl.DataFrame(schema={"ts": pl.Int64, "member_id": str, "title_id": str})
 
@@ -62,7 +60,7 @@ class Watching:
         """The assignments of a day with that in their context; `events` are those of the day."""
         watches = events.filter(
             (pl.col("kind") == "complete")
-            | ((pl.col("kind") == "play") & (pl.col("value") >= MINUTES))
+            | ((pl.col("kind") == "play") & (pl.col("value") >= self._surface.minutes))
         ).select(pl.col("ts").dt.epoch("us"), "member_id", "title_id")
         coming = iter(pl.concat([self._coming, watches]).sort("ts").rows())
         left = next(coming, None)

@@ -13,6 +13,7 @@ from matinee.desk.choosers import Choosers
 from matinee.desk.kept import Kept
 from matinee.errors import MatineeError
 from matinee.service.attributing import Attributed, attributed
+from matinee.service.pictures import artwork_of
 from matinee.service.runtime import NoChampionError, Runtime
 from matinee.service.shares import shares, shares_of
 from matinee.surfaces import Artwork
@@ -91,10 +92,7 @@ class ArtworkPages:
         )
 
     def _surface(self) -> Artwork:
-        surface = self.runtime.service.surfaces[Artwork.name]
-        if not isinstance(surface, Artwork):
-            raise TypeError(f"the surface {Artwork.name} is a {type(surface).__name__}")
-        return surface
+        return artwork_of(self.runtime.service)
 
     def _choosers(self) -> Choosers:
         return Choosers.of(self.runtime.service, Artwork.name)

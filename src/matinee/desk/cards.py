@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from matinee.decisions import Assigner, Home, HomePage, HomeRow, ShownTitle
-from matinee.lake.records import Picture
+from matinee.lake.records import Picture, Title
 from matinee.surfaces import Artwork, Choice, Request, Titles
 
 POSTER, STILL = "2:3", "16:9"
@@ -44,6 +44,13 @@ def source(picture: Picture, ratio: str = POSTER) -> str | None:
     if not picture.files or picture.barred is not None:
         return None
     return f"/v1/pictures/{quote(picture.picture_id, safe='')}?ratio={ratio}"
+
+
+def detail(title: Title | None, genres: int | None = None) -> str:
+    """A title's year and genres, the first ones or all; nothing of one that is not known."""
+    if title is None:
+        return ""
+    return " · ".join([*([str(title.year)] if title.year else []), *title.genres[:genres]])
 
 
 def number(text: str, below: int) -> int:
@@ -105,11 +112,10 @@ def _card(shown: ShownTitle, titles: Titles, picture: dict[str, Any] | None) -> 
     title_id, odds = shown.title_id, shown.propensity
     title = titles.catalogue.get(title_id)
     genres = title.genres if title else []
-    year = [str(title.year)] if title and title.year else []
     return {
         "id": title_id,
         "name": shown.name,
-        "detail": " · ".join([*year, *genres[:2]]),
+        "detail": detail(title, 2),
         **colours(title_id, genres[0] if genres else title_id),
         "because": shown.because,
         "percent": f"{100 * odds:.1f}",

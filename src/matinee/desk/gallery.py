@@ -8,7 +8,7 @@ from datetime import datetime
 from math import ceil
 from typing import Any
 
-from matinee.desk.cards import POSTER, STILL, address, colours, source
+from matinee.desk.cards import POSTER, STILL, address, colours, detail, source
 from matinee.desk.choosers import Choosers
 from matinee.desk.numbers import Read, percent, share_read
 from matinee.lake.records import Picture
@@ -67,9 +67,7 @@ def name_of(artwork: Artwork, title_id: str) -> str:
 
 def detail_of(artwork: Artwork, title_id: str, genres: int | None = None) -> str:
     """Its year and genres, the first ones or all."""
-    if (title := artwork.catalogue.get(title_id)) is None:
-        return ""
-    return " · ".join([*([str(title.year)] if title.year else []), *title.genres[:genres]])
+    return detail(artwork.catalogue.get(title_id), genres)
 
 
 def pictures_of(
@@ -98,11 +96,14 @@ def _large(
 
 
 def _measured(one: Measured) -> dict[str, Any]:
+    return {**_drawn(one), "taken": share_read(one.reward) if one.drawn else Read("")}
+
+
+def _drawn(one: Share | Measured) -> dict[str, str]:
     return {
         "drawn": f"{one.drawn:,}",
         "share": percent(one.share),
         "percent": f"{100 * one.share:.1f}",
-        "taken": share_read(one.reward) if one.drawn else Read(""),
     }
 
 
@@ -142,12 +143,7 @@ def _picture(artwork: Artwork, picture: Picture, ratio: str = POSTER) -> dict[st
 
 
 def _shared(one: Share) -> dict[str, str]:
-    return {
-        "drawn": f"{one.drawn:,}",
-        "share": percent(one.share),
-        "percent": f"{100 * one.share:.1f}",
-        "taken": "" if one.rate is None else percent(one.rate),
-    }
+    return {**_drawn(one), "taken": "" if one.rate is None else percent(one.rate)}
 
 
 def _features(features: Mapping[str, float]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import polars as pl
@@ -19,6 +19,7 @@ from matinee.lake.files import Files, locked
 from matinee.lake.inbox import Inbox, Receipt
 from matinee.lake.quarantine import Quarantine
 from matinee.lake.repair import Repaired, discard_torn, repair
+from matinee.lake.rows import records_of
 from matinee.lake.schemas import SCHEMAS, TABLE_OF, TIME
 from matinee.lake.sqlite import checkpoint
 from matinee.lake.table import Table, collect
@@ -165,6 +166,10 @@ class Lake:
     def current(self, table: str, *, as_of: datetime | None = None) -> pl.DataFrame:
         """The latest known row of every key of a versioned table."""
         return self.tables[table].current(as_of)
+
+    def records(self, table: str, *, as_of: datetime | None = None) -> list[Any]:
+        """The same as records."""
+        return records_of(self.current(table, as_of=as_of), SCHEMAS[table])
 
     def seal(self) -> dict[str, int]:
         """Move the inbox into the tables; rows moved, by table."""

@@ -7,7 +7,7 @@ the simulated world speaks in them, and the lake derives its columns from them
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -236,6 +236,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICRO = timedelta(microseconds=1)
 
 
 def micros(time: datetime) -> int:

@@ -51,6 +51,16 @@ def frame_of(rows: Sequence[Row], schema: Schema) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=schema.stored)
 
 
+def records_of(frame: pl.DataFrame, schema: Schema) -> list[Any]:
+    """The rows of one table as its records, in order."""
+    rows = frame.select(schema.columns.keys()).iter_rows(named=True)
+    decode = msgspec.json.decode
+    return [
+        schema.record(**{**row, **{name: decode(row[name]) for name in schema.nested}})
+        for row in rows
+    ]
+
+
 def frame_of_records(
     records: Sequence[msgspec.Struct], schema: Schema, known: datetime | str
 ) -> pl.DataFrame:

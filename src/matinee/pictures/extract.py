@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from matinee.pictures.child import told
 from matinee.pictures.opencv import require
 from matinee.pictures.settings import Extraction
 from matinee.pictures.sheet import sheet
+from matinee.store.flush import flush_file, flush_folder
 
 LIST, SHEET = "candidates.json", "sheet.html"
 
@@ -171,12 +171,9 @@ def _draft(parent: Path, folder: Path) -> Iterator[Path]:
 
 def _publish(draft: Path, folder: Path) -> None:
     """Give the draft its name, once the disk has all of it."""
-    for path in (*draft.iterdir(), draft):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    for path in draft.iterdir():
+        flush_file(path)
+    flush_folder(draft)
     draft.chmod(0o755)
     draft.rename(folder)
 

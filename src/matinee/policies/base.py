@@ -50,6 +50,10 @@ class Preferences:
         """One below the other; all segments are of one size."""
         return cls(np.stack([one.segment for one in each]), np.stack([one.logits for one in each]))
 
+    def at(self, row: int) -> Preference:
+        """That of one decision."""
+        return Preference(self.segment[row], self.logits[row])
+
 
 @dataclass(frozen=True, slots=True)
 class Slate:

@@ -66,8 +66,7 @@ class InverseGap(Policy):
         return asdict(self)
 
     def prefer(self, scores: NDArray[np.floating[Any]]) -> Preference:
-        found = self.prefer_all(scores[None])
-        return Preference(found.segment[0], found.logits[0])
+        return self.prefer_all(scores[None]).at(0)
 
     def prefer_all(self, scores: NDArray[np.floating[Any]]) -> Preferences:
         segment = top_all(scores, self.segment)

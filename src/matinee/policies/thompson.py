@@ -62,8 +62,7 @@ class Thompson(Policy):
     def prefer_among(self, samples: NDArray[np.floating[Any]]) -> Preference:
         if not samples.shape[1]:
             return Preference.empty()
-        found = self.prefer_all_among(samples[:, None])
-        return Preference(found.segment[0], found.logits[0])
+        return self.prefer_all_among(samples[:, None]).at(0)
 
     def prefer_all(self, scores: NDArray[np.floating[Any]]) -> Preferences:
         return self.prefer_all_among(scores[None])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from matinee.lake.table import Bucket, collect
 from matinee.models import Vocabulary
 from matinee.service.folder import Service
 from matinee.service.logged import eligible_sets
-from matinee.service.outcomes import about_subjects
+from matinee.service.outcomes import about_subjects, first_choices
 from matinee.surfaces import Surface
 
 READINGS = {"reward": "take fraction", "minutes": "minutes watched"}
@@ -52,7 +52,7 @@ def attributed(service: Service, surface: str, version: str | None = None) -> At
 
     Raises `MatineeError` where there is no champion, or no closed first choice of that version.
     """
-    rows = first_choices(service, surface)
+    rows = first_units(service, surface)
     name = version or _champion(service, surface)
     own = rows.filter(pl.col("policy") == name)
     if own["member_id"].n_unique() < FEWEST:
@@ -65,13 +65,15 @@ def attributed(service: Service, surface: str, version: str | None = None) -> At
             if others
             else "wait for windows to close, then matinee work --once",
         )
-    sets = eligible_sets(service.lake, surface)
-    readings = {reading: attribution(_units(own, reading, sets)) for reading in READINGS}
+    units = _units(own, eligible_sets(service.lake, surface))
+    readings = {
+        reading: attribution(replace(units, reward=own[reading].to_numpy())) for reading in READINGS
+    }
     arms = tuple(_arm(policy, rows.filter(pl.col("policy") == policy)) for policy in _names(rows))
     return Attributed(name, readings, arms)
 
 
-def first_choices(service: Service, surface: str) -> pl.DataFrame:
+def first_units(service: Service, surface: str) -> pl.DataFrame:
     """member_id, subject, action, policy, propensity, reward, minutes, eligible, removed: the first
     choice for each member and subject, once its window is closed. Later ones depend on what came of
     the first.
@@ -91,7 +93,7 @@ def _first(surface: Surface, decisions: Bucket, outcomes: Bucket, events: Bucket
     asked = collect(
         made.select(*ids, "subject", "at", "seq", "policy", "propensities", *_POSSIBLE), "decisions"
     )
-    first = asked.sort("at", "seq").unique(["member_id", "subject"], keep="first")
+    first = collect(first_choices(asked.lazy()), "decisions")
     closed = outcomes.scan().filter(mine).select(*ids, "action", "reward")
     answers = about_subjects(events.scan().filter(pl.col("kind") == "play"), asked)
     watched = (
@@ -116,7 +118,7 @@ def _first(surface: Surface, decisions: Bucket, outcomes: Bucket, events: Bucket
     )
 
 
-def _units(rows: pl.DataFrame, reading: str, sets: Mapping[str, Sequence[str]]) -> Units:
+def _units(rows: pl.DataFrame, sets: Mapping[str, Sequence[str]]) -> Units:
     """First choices as numbers; `sets` has the candidates of each eligible set. Of one that the log
     lacks, what was chosen from it could be.
     """
@@ -131,22 +133,23 @@ def _units(rows: pl.DataFrame, reading: str, sets: Mapping[str, Sequence[str]]) 
     ids = Vocabulary(sorted({one for each in listed for one in each}))
     choice = rows.join(kinds.with_row_index("choice"), on=["eligible", "removed"], how="left")
     return Units.of(
-        member=_numbers(rows["member_id"]),
-        title=_numbers(rows["subject"]),
+        member=numbers(rows["member_id"]),
+        title=numbers(rows["subject"]),
         picture=ids.encode(rows["action"]),
         propensity=rows["propensity"].to_numpy(),
-        reward=rows[reading].to_numpy(),
+        reward=rows["reward"].to_numpy(),
         choice=choice["choice"].to_numpy(),
         sets=[ids.encode(each) for each in listed],
     )
 
 
-def _numbers(column: pl.Series) -> NDArray[np.int64]:
+def numbers(column: pl.Series) -> NDArray[np.int64]:
+    """A number for each value of a column, the same for the same."""
     return column.rank("dense").cast(pl.Int64).to_numpy()
 
 
 def _arm(policy: str, rows: pl.DataFrame) -> Arm:
-    member = _numbers(rows["member_id"])
+    member = numbers(rows["member_id"])
     means = {reading: mean_of(rows[reading].to_numpy(), member) for reading in READINGS}
     return Arm(policy, rows.height, int(np.unique(member).size), means)
 

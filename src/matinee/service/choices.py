@@ -12,14 +12,13 @@ import polars as pl
 
 from matinee.decisions.chosen import CHOSEN, choices, choices_of
 from matinee.lake.lake import Lake
-from matinee.lake.records import Decision, micros
+from matinee.lake.records import MICRO, Decision, micros
 from matinee.lake.rows import decode_record
 from matinee.lake.table import collect
 from matinee.surfaces import Choice, Surface
 
 SWEEP_SECONDS = 3_600.0
 """How often what is out of memory is let go of."""
-MICRO = timedelta(microseconds=1)
 
 _Whose = tuple[str, str, str | None]
 _NONE: Mapping[str, tuple[Choice, ...]] = MappingProxyType({})

@@ -24,9 +24,10 @@ def reads_content(model: Model) -> bool:
     return type(model).adopt is not Model.adopt
 
 
-def has_content(surface: type[Surface]) -> bool:
-    """Whether a surface says what its actions are about."""
-    return getattr(surface.about, "__func__", None) is not getattr(Surface.about, "__func__", 0)
+def informs(surface: type[Surface], model: Model) -> bool:
+    """Whether a surface says what its actions are about, and a model can make use of it."""
+    silent = getattr(surface.about, "__func__", None) is getattr(Surface.about, "__func__", 0)
+    return reads_content(model) and not silent
 
 
 CATALOGUE = "titles", "pictures"
@@ -48,7 +49,7 @@ class Contents:
 
         The very same one as before while the catalogue stays the same, with what it keeps.
         """
-        if not (reads_content(model) and has_content(type(surface))):
+        if not informs(type(surface), model):
             return model
         content = self._now(type(surface))
         which = id(model), id(content)  # of what the value holds, so that neither comes again

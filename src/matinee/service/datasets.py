@@ -26,12 +26,11 @@ from matinee.lake.lake import Lake
 from matinee.lake.records import EPOCH, micros
 from matinee.lake.table import Bucket, collect, latest
 from matinee.models.data import Context, Dataset, Histories, Responses, Vocabulary
+from matinee.service.outcomes import first_choices
 
 TABLES = ("events", "members", "decisions", "outcomes")
 RUNTIMES = ("title_id", "runtime_minutes")
 NONE = Vocabulary(())
-
-
 ALL = 2**62
 """No number of arrival is above this."""
 
@@ -126,7 +125,9 @@ class ResponsesOfBucket:
     def frame(self) -> pl.DataFrame:
         """action, reward, propensity, at, context of each closed position, in order of time."""
         of_surface = pl.col("surface") == self.surface
-        decisions = _first(self.decisions.scan().filter(of_surface))
+        made = self.decisions.scan().filter(of_surface)
+        whole = made.filter(pl.col("subject").is_null())
+        decisions = pl.concat([whole, first_choices(made)])
         arrived = pl.col("seq") <= self.through
         closed = self.outcomes.scan().filter(of_surface, self.since.new(), arrived)
         ids = ["member_id", "decision_id"]
@@ -239,13 +240,6 @@ def seen_in(events: Bucket, min_minutes: float) -> Seen:
     )
     found = collect(rows, "events")
     return Seen(frozenset(found["title_id"][0]), frozenset(found["device"][0]))
-
-
-def _first(decisions: pl.LazyFrame) -> pl.LazyFrame:
-    """The decisions, of those about a subject the first for each member."""
-    about = decisions.filter(pl.col("subject").is_not_null())
-    first = about.sort("at", "seq").unique(["member_id", "subject"], keep="first")
-    return pl.concat([decisions.filter(pl.col("subject").is_null()), first])
 
 
 def actions_chosen(bucket: Bucket, asked: tuple[str, Learned]) -> set[str]:

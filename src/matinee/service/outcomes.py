@@ -227,6 +227,14 @@ def about_subjects(events: pl.LazyFrame, asked: pl.DataFrame) -> pl.LazyFrame:
     )
 
 
+def first_choices(decisions: pl.LazyFrame) -> pl.LazyFrame:
+    """Of decisions about subjects the first for each member and subject: later ones depend on what
+    came of it.
+    """
+    about = decisions.filter(pl.col("subject").is_not_null())
+    return about.sort("at", "seq").unique(["member_id", "subject"], keep="first")
+
+
 def _rewards(surface: Surface, due: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
     """The rewards, one of each position and all in range, or `WrongRewardsError`."""
     try:

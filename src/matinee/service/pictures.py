@@ -69,7 +69,7 @@ def candidates_of(service: Service, title: Title) -> Path:
 
 def title_of(service: Service, title_id: str) -> Title:
     """A title of the catalogue; `MatineeError` names one that is spelt alike."""
-    catalogue = _artwork(service).catalogue
+    catalogue = artwork_of(service).catalogue
     if title_id not in catalogue:
         raise MatineeError(
             f"the catalogue has no title {title_id!r}",
@@ -102,7 +102,7 @@ def approve(
             why=f"its numbers are {', '.join(map(str, sorted(known))) or 'none'}",
             next_step=f"look at {folder / 'sheet.html'}",
         )
-    standing = _artwork(service).pictures
+    standing = artwork_of(service).pictures
     made: dict[int, Picture] = {}
     for number in dict.fromkeys(wanted):
         name = _name(folder, known[number])
@@ -133,7 +133,7 @@ def limit(service: Service, picture_id: str, **changed: Any) -> Picture:
 
     Raises `MatineeError` for one that is not known, or for what cannot be.
     """
-    pictures = _artwork(service).pictures
+    pictures = artwork_of(service).pictures
     if picture_id not in pictures:
         raise MatineeError(
             f"there is no picture {picture_id!r}",
@@ -172,7 +172,8 @@ def slug(text: str) -> str:
     return f"{plain}-{blake2b(text.encode(), digest_size=6).hexdigest()}".lstrip("-")
 
 
-def _artwork(service: Service) -> Artwork:
+def artwork_of(service: Service) -> Artwork:
+    """The surface of a service's pictures."""
     found = service.surface(Artwork.name)
     assert isinstance(found, Artwork)  # noqa: S101 - it is built in
     return found
@@ -229,7 +230,7 @@ def _with_fixed(
     service: Service, title: Title, pictures: Sequence[Picture], fixed: str
 ) -> list[Picture]:
     """The pictures, one of which is the fixed one from now on, and the one that was it."""
-    before = [one for one in _artwork(service).of(title.title_id) if one.fixed]
+    before = [one for one in artwork_of(service).of(title.title_id) if one.fixed]
     own = {one.picture_id for one in pictures}
     changed = [*pictures, *(one for one in before if one.picture_id not in own)]
     return [msgspec.structs.replace(one, fixed=one.picture_id == fixed) for one in changed]

@@ -11,6 +11,7 @@ import polars as pl
 from matinee.evaluation.attribution import mean_of
 from matinee.evaluation.intervals.base import Interval
 from matinee.lake.table import Bucket, collect
+from matinee.service.attributing import numbers
 from matinee.service.folder import Service
 
 IDS = ["member_id", "decision_id"]
@@ -62,8 +63,8 @@ def shares(service: Service, surface: str) -> dict[str, dict[str, Share]]:
     share = pl.col("drawn") / pl.col("drawn").sum().over("subject")
     columns = rows.select("subject", "action", "drawn", share.alias("share"), "closed", "taken")
     found: dict[str, dict[str, Share]] = defaultdict(dict)
-    for subject, action, *numbers in columns.rows():
-        found[subject][action] = Share(*numbers)
+    for subject, action, *counts in columns.rows():
+        found[subject][action] = Share(*counts)
     return dict(found)
 
 
@@ -118,5 +119,4 @@ def _reward(rows: pl.DataFrame) -> Interval | None:
     closed = rows.drop_nulls("reward")
     if not closed.height:
         return None
-    member = closed["member_id"].rank("dense").cast(pl.Int64).to_numpy()
-    return mean_of(closed["reward"].to_numpy(), member)
+    return mean_of(closed["reward"].to_numpy(), numbers(closed["member_id"]))

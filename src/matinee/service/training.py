@@ -20,7 +20,7 @@ from matinee.models import Dataset, Model, Progress, Run
 from matinee.policies import Policy
 from matinee.registry import Version, check_together
 from matinee.service.checkpoints import Checkpoint, Started, interrupted_models
-from matinee.service.content import content_of, has_content, reads_content
+from matinee.service.content import content_of, informs, reads_content
 from matinee.service.datasets import (
     NOTHING,
     HistoriesOfBucket,
@@ -292,7 +292,7 @@ def data_for(
         through=through,
     )
     kind = type(service.surface(surface))
-    if has_content(kind) and reads_content(model):
+    if informs(kind, model):
         data = replace(data, content=content_of(service.lake, as_of, kind))
     return data, through
 

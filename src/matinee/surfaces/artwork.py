@@ -9,14 +9,13 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, ClassVar, Self
 
-import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from matinee.features.pictured import common_labels, labels_of, pictured, taste
 from matinee.lake.lake import Lake
-from matinee.lake.records import Picture, Title, micros
+from matinee.lake.records import MICRO, Picture, Title, micros
 from matinee.models import Linear, Model
 from matinee.policies import EpsilonGreedy, InverseGap, Policy, Thompson
 from matinee.surfaces.base import Candidates, Choice, Holdout, Mask, Request, Situation, Surface
@@ -87,7 +86,7 @@ class Artwork(Surface):
         self.pictures = {picture.picture_id: picture for picture in pictures}
         self.catalogue = {title.title_id: title for title in catalogue}
         self.minutes, self.window = minutes, window
-        self.most, self.change, self._stay = most, change, stay // timedelta(microseconds=1)
+        self.most, self.change, self._stay = most, change, stay // MICRO
         self.fixed, self.uniform = fixed, uniform
         self._clock: tuple[datetime | None, int] = None, 0
         self._policy, self._models = policy, models
@@ -104,11 +103,12 @@ class Artwork(Surface):
     @classmethod
     def open(cls, lake: Lake, **settings: Any) -> Self:
         """The pictures and titles of the lake as they are known now."""
-        return cls(pictures_of(lake), _titles_of(lake).values(), **settings)
+        return cls(lake.records("pictures"), lake.records("titles"), **settings)
 
     @classmethod
     def about(cls, lake: Lake, as_of: datetime | None = None) -> Mapping[str, Mapping[str, float]]:
-        return pictured(pictures_of(lake, as_of), _titles_of(lake, as_of))
+        pictures, titles = (lake.records(name, as_of=as_of) for name in ("pictures", "titles"))
+        return pictured(pictures, {title.title_id: title for title in titles})
 
     def eligible(self, request: Request) -> Candidates:
         """What may be shown of the subject in that country at that time; nothing of an unknown
@@ -234,21 +234,6 @@ class _Pictures:
         self.boundaries = sorted(map(micros, times))
         self.varies = bool(times) or any(picture.countries for picture in self.listed)
         self.all = Candidates.of(one.picture_id for one in self.listed if one.barred is None)
-
-
-def pictures_of(lake: Lake, as_of: datetime | None = None) -> list[Picture]:
-    """The pictures that a lake knows, now or as of a time, in order of their ids."""
-    rows = lake.current("pictures", as_of=as_of).select(Picture.__struct_fields__)
-    decode = msgspec.json.decode
-    return [
-        Picture(**{**row, "features": decode(row["features"]), "files": decode(row["files"])})
-        for row in rows.iter_rows(named=True)
-    ]
-
-
-def _titles_of(lake: Lake, as_of: datetime | None = None) -> dict[str, Title]:
-    rows = lake.current("titles", as_of=as_of).select(Title.__struct_fields__)
-    return {row["title_id"]: Title(**row) for row in rows.iter_rows(named=True)}
 
 
 def _by_title(pictures: Iterable[Picture]) -> dict[str, _Pictures]:

@@ -69,13 +69,7 @@ class Titles(Surface):
     @classmethod
     def open(cls, lake: Lake, **settings: Any) -> Self:
         """The titles and windows of the lake as they are known now."""
-        catalogue = lake.current("titles").select(Title.__struct_fields__)
-        windows = lake.current("windows").select(Window.__struct_fields__)
-        return cls(
-            [Title(**row) for row in catalogue.iter_rows(named=True)],
-            [Window(**row) for row in windows.iter_rows(named=True)],
-            **settings,
-        )
+        return cls(lake.records("titles"), lake.records("windows"), **settings)
 
     @classmethod
     def about(cls, lake: Lake, as_of: datetime | None = None) -> Mapping[str, Mapping[str, float]]:

@@ -61,18 +61,15 @@ class PolicyConformance(ABC):
         samples = rng.normal(size=(9, 7, 5)).round(1)
         among = policy.prefer_all_among(samples)
         for row in range(7):
-            _same_preference(
-                Preference(found.segment[row], found.logits[row]), policy.prefer(scores[row])
-            )
-            one = Preference(among.segment[row], among.logits[row])
-            _same_preference(one, policy.prefer_among(samples[:, row]))
+            _same_preference(found.at(row), policy.prefer(scores[row]))
+            _same_preference(among.at(row), policy.prefer_among(samples[:, row]))
 
     def test_chances_are_the_propensities_of_one_slot(self) -> None:
         policy = self.make()
         found = policy.prefer_all(np.random.default_rng(6).normal(size=(7, 5)))
         chances = policy.chances(found.logits)
         for row, logits in enumerate(found.logits):
-            preference = Preference(found.segment[row], logits)
+            preference = found.at(row)
             each = [policy.propensities(preference, one[None])[0] for one in preference.segment]
             np.testing.assert_allclose(chances[row], each, rtol=1e-9, atol=1e-12)
             alone = policy.chances(logits[None])[0]
