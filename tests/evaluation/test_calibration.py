@@ -30,7 +30,7 @@ def test_cells_by_hand():
     possible[:100, 1] = False
     cells = {
         cell.action: cell
-        for cell in Calibration(2).add(action, propensity, possible=possible).result().tested
+        for cell in Calibration(2).add(action, propensity, weight=possible).result().tested
     }
     assert (cells[0].decisions, cells[0].chosen) == (400, 200)
     assert cells[0].mean == pytest.approx(600 / 400)
@@ -115,7 +115,7 @@ def test_a_uniform_logger_whose_propensities_are_all_wrong():
 
 
 def test_a_logger_that_never_draws():
-    sure = Calibration(2).add(np.zeros(500, int), np.ones(500), possible=[[True, False]] * 500)
+    sure = Calibration(2).add(np.zeros(500, int), np.ones(500), weight=[[True, False]] * 500)
     assert sure.result().calibrated
     unsure = Calibration(2).add(np.zeros(500, int), np.full(500, 0.9))
     assert not unsure.result().calibrated
@@ -140,6 +140,64 @@ def test_a_logger_that_explores_evenly_by_a_few_is_not_wrong():
     assert alarms <= 7
 
 
+def mixed_log(seed: int, cells: int = 40, size: int = 300):
+    """Cells [N] of a few decisions each, in which one action is near certain or nearly ruled out.
+
+    One in twelve has a chance just above 1/20, all others about 9/10.
+    """
+    random = np.random.default_rng(seed)
+    pi = np.where(random.random((cells, size)) < 1 / 12, 0.055, random.uniform(0.85, 0.95))
+    return pi, random.random((cells, size)) < pi
+
+
+def of_cells(pi, first, weighed):
+    """A log in which each cell has two actions of its own, the second taking what is left."""
+    cells, size = pi.shape
+    found = Calibration(2 * cells)
+    for cell in range(cells):
+        chance = np.column_stack([pi[cell], 1 - pi[cell]])
+        weight = np.zeros((size, 2 * cells))
+        weight[:, 2 * cell : 2 * cell + 2] = chance if weighed else chance >= 0.05
+        action = np.where(first[cell], 0, 1)
+        found = found.add(2 * cell + action, chosen(chance, action), weight=weight)
+    return found.result()
+
+
+def test_small_cells_of_likely_and_rare_choices_do_not_cry_wolf_where_chances_are_known():
+    alarms = dict.fromkeys((False, True), 0)
+    for seed in range(40):
+        for weighed in alarms:
+            alarms[weighed] += of_cells(*mixed_log(seed), weighed).calibrated is False
+    assert alarms[True] <= 3  # above which a share of 1 % has a chance below 0.1 %
+    assert alarms[False] > 3  # each decision counted alike, too few rare choices tell of themselves
+
+
+def test_the_wrong_chance_of_a_picture_is_caught_in_small_cells_too():
+    caught = 0
+    for seed in range(20):
+        pi, first = mixed_log(seed, size=1000)
+        first[3] &= np.random.default_rng(seed).random(first[3].shape) < 0.85
+        caught += {cell.action for cell in of_cells(pi, first, weighed=True).wrong} >= {6}
+    assert caught == 20
+
+
+def test_weighed_by_its_chance_a_mean_is_of_choices_seen_over_choices_expected():
+    pi, action = softmax_log(5)
+    cells = Calibration(5).add(action, chosen(pi, action), weight=pi).result().tested
+    for cell in cells[1:]:
+        of = pi[:, cell.action]
+        assert cell.mean == pytest.approx((action == cell.action).sum() / of.sum())
+        assert cell.error == pytest.approx(np.sqrt((of * (1 - of)).sum()) / of.sum())
+
+
+def test_what_is_hardly_ever_left_is_not_tested():
+    pi, rng = np.array([0.97, 0.03]), np.random.default_rng(0)
+    action = rng.choice(2, p=pi, size=500)
+    found = Calibration(2).add(action, pi[action]).result()
+    assert found.calibrated is None  # 15 are left, as expected: a Poisson count
+    assert Calibration(2).add(np.tile(action, 2), np.tile(pi[action], 2)).result().calibrated
+
+
 def test_too_few_choices_are_no_verdict():
     few = Calibration(3).add([0, 1], [0.5, 0.5]).result()
     assert few.calibrated is None
@@ -150,7 +208,7 @@ def test_too_few_choices_are_no_verdict():
 
 
 @pytest.mark.parametrize(
-    ("action", "propensity", "possible", "what"),
+    ("action", "propensity", "weight", "what"),
     [
         ([2], [0.5], None, "action must be below 2"),
         ([0], [0.0], None, "propensity"),
@@ -158,11 +216,14 @@ def test_too_few_choices_are_no_verdict():
         ([0], [1.5], None, "propensity"),
         ([0.5], [0.5], None, "action must be a whole number"),
         ([0, 1], [0.5], None, "action has shape"),
+        ([0], [0.5], [[1.0]], "weight has shape"),
+        ([0], [0.5], [[1.0, -1.0]], "weight must be finite and at least 0"),
+        ([0], [0.5], [[np.nan, 1.0]], "weight must be finite and at least 0"),
     ],
 )
-def test_what_cannot_be_is_refused(action, propensity, possible, what):
+def test_what_cannot_be_is_refused(action, propensity, weight, what):
     with pytest.raises(ValueError, match=what):
-        Calibration(2).add(action, propensity, possible=possible)
+        Calibration(2).add(action, propensity, weight=weight)
 
 
 def test_chances_below_a_floor_may_be_left_out_and_what_came_of_them_counts_as_none():
@@ -173,7 +234,7 @@ def test_chances_below_a_floor_may_be_left_out_and_what_came_of_them_counts_as_n
     first = rng.random(2000) < chance
     action, propensity = np.where(first, 0, 1), np.where(first, chance, 1 - chance)
     counted = np.column_stack([likely, ~likely])
-    found = Calibration(2).add(action, propensity, possible=counted).result()
+    found = Calibration(2).add(action, propensity, weight=counted).result()
     assert found.calibrated
     counts = {cell.action: (cell.decisions, cell.chosen) for cell in found.tested}
     assert counts[0] == (likely.sum(), (likely & first).sum())

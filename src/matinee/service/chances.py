@@ -85,17 +85,20 @@ class Shown:
         return (DRAWS * marginals + own) / (DRAWS + 1), np.zeros(len(own))
 
     @cached_property
-    def likely(self) -> Places:
-        """The candidates first in the segment that have a chance of `LIKELY` or more."""
+    def likely(self) -> tuple[Places, Floats]:
+        """The candidates first in the segment with a first-slot chance of `LIKELY` or more, and
+        that chance."""
+        segment = self.preference.segment
         if len(self.actions) == 1:
-            return self.preference.segment[self.distribution >= LIKELY]
-        found: list[int] = []
-        for place in self.preference.segment.tolist():
+            enough = self.distribution >= LIKELY
+            return segment[enough], self.distribution[enough]
+        found: list[float] = []
+        for place in segment.tolist():
             chance = self.logger.propensities(self.preference, np.array([place], np.int32))
             if chance[0] < LIKELY:
                 break
-            found.append(place)
-        return np.array(found, np.int32)
+            found.append(chance[0])
+        return segment[: len(found)], np.array(found)
 
     def could_show(self, slate: Places) -> tuple[NDArray[np.bool_], float]:
         """Whether the logger could have shown what stands in each slot [K] of another's slate.

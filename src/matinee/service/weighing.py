@@ -142,15 +142,16 @@ class _Log:
         )
 
     def _calibrate(self, shown: Sequence[Shown]) -> None:
-        """Count the first slots: what stood there, and what could have."""
-        possible = np.zeros((len(shown), len(self.actions)), bool)
-        for row, one in zip(possible, shown, strict=True):
-            row[self.codes[one.record.eligible][one.likely]] = True
+        """Count the first slots: what stood there, and how likely what could have was."""
+        expected = np.zeros((len(shown), len(self.actions)))
+        for row, one in zip(expected, shown, strict=True):
+            places, chance = one.likely
+            row[self.codes[one.record.eligible][places]] = chance
         records = [one.record for one in shown]
         self.calibration = self.calibration.add(
             self.actions.encode([record.actions[0] for record in records]),
             [record.propensities[0] for record in records],
-            possible=possible,
+            weight=expected,
             segment=[country(record) for record in records],
         )
 
