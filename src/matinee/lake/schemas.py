@@ -14,7 +14,7 @@ import polars as pl
 from msgspec import Meta
 from msgspec.inspect import type_info
 
-from matinee.lake import records
+from matinee.lake import billing, records
 
 TIME = pl.Datetime("us", "UTC")
 _PLAIN: dict[Any, pl.DataType | type[pl.DataType]] = {
@@ -169,6 +169,15 @@ SCHEMAS: dict[str, Schema] = {
             time="decided_at",
         ),
         Schema("pictures", records.Picture, ("picture_id",), versioned=True, bucketed=False),
+        Schema("invoices", billing.Invoice, ("member_id", "invoice_id"), versioned=True),
+        Schema("instruments", billing.Instrument, ("member_id", "instrument_id"), versioned=True),
+        Schema("attempts", billing.Attempt, ("member_id", "attempt_id", "status"), time="at"),
+        Schema("settlements", billing.Settlement, ("member_id", "settlement_id"), time="at"),
+        Schema("processors", billing.Processor, ("processor",), versioned=True, bucketed=False),
+        Schema(
+            "outages", billing.Outage, ("processor", "starts_at"), versioned=True, bucketed=False
+        ),
+        Schema("rules", billing.NetworkRule, ("rule_id",), versioned=True, bucketed=False),
     )
 }
 """Every table of the lake, by name."""
