@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
+from shutil import rmtree
 from types import MappingProxyType
 from typing import NamedTuple
 from zlib import crc32
@@ -62,6 +63,10 @@ class Snapshot(NamedTuple):
         return tuple(file for file in self.files if file.bucket == bucket)
 
 
+NOTHING = Snapshot(-1, 0, 0, ())
+"""Before the first commit, which makes the table."""
+
+
 class Files:
     """The Delta table of one schema in `folder`."""
 
@@ -71,25 +76,34 @@ class Files:
             pl.Schema({**schema.stored, "bucket": pl.Int32()})
         )
 
-    def create(self) -> None:
-        """Make the empty table, or give one that stands the columns that have come since."""
-        if DeltaTable.is_deltatable(str(self.folder)):
-            self._widen()
-        else:
+    def _create(self) -> None:
+        """Make the empty table, whole or not at all, unless another process is quicker."""
+        draft = self.folder.with_name(f"{self.schema.name}.{uuid.uuid4().hex}.draft")
+        try:
             DeltaTable.create(
-                str(self.folder),
+                str(draft),
                 schema=self._delta_schema,
                 partition_by=["bucket"],
-                mode="ignore",
                 name=self.schema.name,
                 configuration={
                     "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
                     "delta.logRetentionDuration": f"interval {LOG_DAYS} days",
                 },
             )
+            flush_file(draft / "_delta_log" / f"{0:020}.json")
+            flush_folder(draft / "_delta_log")
+            flush_folder(draft)
+            draft.rename(self.folder)
+            flush_folder(self.folder.parent)
+        except (OSError, DeltaError) as failure:
+            if not self.folder.exists():
+                raise _unwritten(self.folder, failure) from failure
+        finally:
+            rmtree(draft, ignore_errors=True)
 
-    def _widen(self) -> None:
-        if not self._lacking(self._delta()):
+    def widen(self) -> None:
+        """Give a table that stands the columns that have come since it was made."""
+        if not self.folder.exists() or not self._lacking(self._delta()):
             return
         with self.lock():  # another process may be writing, or adding them just now
             delta = self._delta()
@@ -121,6 +135,8 @@ class Files:
 
     def snapshot(self) -> Snapshot:
         """The table as it is now. What a power cut tore in its log is mended first."""
+        if not self.folder.exists():
+            return NOTHING
         delta = self._delta()
         adds = pl.DataFrame(delta.get_add_actions(flatten=True))
         files = (
@@ -157,6 +173,8 @@ class Files:
 
     def _write_one(self, bucket: int, frame: pl.DataFrame) -> Sealed:
         home = self.folder / f"bucket={bucket}"
+        if not self.folder.exists():
+            self._create()
         if not home.exists():
             home.mkdir()
             flush_folder(self.folder)
@@ -183,6 +201,8 @@ class Files:
 
         `marks` are written in the same version: sequence numbers of `SEALER` and `APPENDER`.
         """
+        if not self.folder.exists():
+            self._create()
         for file in removed:
             if file.path.exists():
                 file.path.touch()  # `vacuum` counts from here

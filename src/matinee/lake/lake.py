@@ -80,7 +80,6 @@ class Lake:
                 raise MatineeError(
                     f"{folder} is a lake already", next_step="open it, or name another folder"
                 )
-            _create_tables(folder)
             lake = cls(folder, buckets)
             draft = folder / "lake.json.draft"
             draft.write_bytes(msgspec.json.encode(_Layout(FORMAT, buckets)))
@@ -111,7 +110,8 @@ class Lake:
                 next_step="pip install --upgrade matinee",
             )
         with locked(folder / "lake.lock"):
-            _create_tables(folder)
+            for name, schema in SCHEMAS.items():
+                Files(folder / "tables" / name, schema).widen()
         return cls(folder, layout.buckets)
 
     def __enter__(self) -> Self:
@@ -222,12 +222,6 @@ class Lake:
         """One row a table: rows, members, first and last time, unsealed rows, files, bytes."""
         facts = [_summary(table) for table in self.tables.values()]
         return pl.DataFrame(facts, schema_overrides={"first": TIME, "last": TIME})
-
-
-def _create_tables(folder: Path) -> None:
-    """Make the tables that are missing; one written before a column was there gets it."""
-    for name, schema in SCHEMAS.items():
-        Files(folder / "tables" / name, schema).create()
 
 
 def _forget(table: Table, member_id: str) -> int:
