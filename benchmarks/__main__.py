@@ -18,11 +18,12 @@ NEED_DATA = {
     "off_policy_stream": False,
     "off_policy_truth": False,
     "upworthy": True,
+    "psp": True,
     "video": True,
     "artwork": False,
 }
 """The benchmarks in their order, and whether each reads MATINEE_DATA."""
-SETS = ("ml-1m/", "kuairand-pure/", "obd-sample/", "upworthy/", "video/")
+SETS = ("ml-1m/", "kuairand-pure/", "obd-sample/", "upworthy/", "psp/", "video/")
 
 
 def main() -> int:

@@ -29,6 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from matinee.errors import MatineeError
+from matinee.lake.cards import masked
 from matinee.lake.importers import Tally
 from matinee.models import run
 
@@ -47,14 +48,15 @@ def err() -> Console:
 
 
 def safe(value: object) -> str:
-    """A value as one line without control characters, which a terminal might obey. Times are UTC.
+    """A value as one line without control characters, which a terminal might obey, and without
+    numbers of cards. Times are UTC.
 
     >>> safe("50" + chr(9) + chr(27) + "[2J"), safe(None)
     ('50\\\\t\\\\x1b[2J', '')
     """
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
-    text = "" if value is None else str(value)
+    text = "" if value is None else masked(str(value))
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
@@ -98,11 +100,12 @@ def show_report(report: RichCast) -> None:
 def show_error(error: MatineeError) -> None:
     """What happened, why, and what to type next."""
     console = err()
-    console.print(Text.assemble(("error: ", "bold red"), error.what), soft_wrap=True)
-    for line in error.why.splitlines():
+    what, why, next_step = map(masked, (error.what, error.why, error.next_step))
+    console.print(Text.assemble(("error: ", "bold red"), what), soft_wrap=True)
+    for line in why.splitlines():
         console.print(f"  {line}", soft_wrap=True)
-    if error.next_step:
-        console.print(Text.assemble(("next: ", "bold green"), error.next_step), soft_wrap=True)
+    if next_step:
+        console.print(Text.assemble(("next: ", "bold green"), next_step), soft_wrap=True)
 
 
 class _Rate(ProgressColumn):

@@ -66,9 +66,9 @@ def test_a_stranger_gets_a_decision(client):
 
 
 def test_an_unknown_surface(client):
-    answer = client.post("/v1/decide/payments", json=body())
+    answer = client.post("/v1/decide/prices", json=body())
     assert answer.status_code == 404
-    assert "use one of: artwork, titles" in answer.json()["next"]
+    assert "use one of: artwork, payments, titles" in answer.json()["next"]
 
 
 def test_no_champion(tmp_path, client_of):

@@ -281,3 +281,55 @@ def test_a_process_that_dies_begins_anew_ever_more_slowly(tmp_path, monkeypatch,
     pauses = [record.args[1] for record in caplog.records]
     assert pauses[:4] == [0.01, 0.02, 0.04, 0.08]
     assert len((tmp_path / "lives").read_text().split()) >= 4
+
+
+LOUD = """
+import uvicorn
+from matinee.service.reports import Reports
+make = uvicorn.Config.__init__
+def loud(self, *told, **how):
+    make(self, *told, **{**how, "access_log": True, "log_level": "trace"})
+uvicorn.Config.__init__ = loud
+judge = Reports.judge
+def judged(self, records):
+    if records and records[0].network == "broken":
+        raise RuntimeError(f"cannot judge {records[0]!r} 4111 1111 1111 1111")
+    return judge(self, records)
+Reports.judge = judged
+"""
+
+
+def test_no_number_of_a_card_reaches_the_log(folder, serve):
+    """Not by the access log, nor by what a broken server says of itself."""
+    server = serve(folder, code=LOUD)
+    number = "4111111111111111"
+    instrument = {"instrument_id": "c1", "member_id": "m1", "kind": "card", "network": "visa"}
+    for body in (
+        {"instruments": [{**instrument, "instrument_id": number}]},
+        {"instruments": [{**instrument, number: 1}]},
+        {"instruments": [{**instrument, "network": "broken"}]},
+        {number: 1},
+    ):
+        status, answer = server.post("/v1/payments", body)
+        assert status in {422, 500}
+        assert number not in json.dumps(answer)
+    decide(server, number)
+    for path in (
+        f"/v1/members/{number}/home?policy={number}",
+        "/4111%201111%2D1111.1111",
+        "/%34%31%31%31111111111111",
+        f"/v1/pictures/x?card=4111-1111-1111-1111&again={number}",
+    ):
+        server.ask("GET", path)
+    with server.connect() as client:
+        client.sendall(f"GET /{number} HTTP/9.9\r\n{number}\r\n\r\n".encode())
+        client.recv(65_536)
+    assert server.stop() == 0
+    said = server.log.read_text()
+    assert "411111******1111/home?policy=411111******1111" in said  # the access log is on
+    assert "RuntimeError: cannot judge" in said
+    assert "/4111%2011**%2D****.1111" in said
+    for shape in (number, "1111 1111", "1111-1111", "1111%2D1111", "%31111111"):
+        assert shape not in said, said
+    stored = [path for path in folder.rglob("*") if path.is_file()]
+    assert not [path for path in stored if number.encode() in path.read_bytes()]

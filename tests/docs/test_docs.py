@@ -81,7 +81,7 @@ def test_the_extension_of_the_tutorial_is_found(own_surfaces, tmp_path, monkeypa
     settings.write_text(text)
     shutil.copy(ROOT / "examples" / "notifications.py", "shows")
     with Service.open("shows") as service:
-        assert sorted(service.surfaces) == ["artwork", "notifications", "titles"]
+        assert sorted(service.surfaces) == ["artwork", "notifications", "payments", "titles"]
 
 
 def test_the_python_example_of_the_readme_runs(made, tmp_path, monkeypatch, capsys):

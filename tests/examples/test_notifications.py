@@ -205,7 +205,7 @@ def test_what_the_command_line_says_of_a_surface_without_held_out_views(service,
     assert run(["evaluate", "notifications", "--service", str(service.folder)]) != 0
     assert "next: matinee train notifications" in capsys.readouterr().err  # @2 is the champion
     assert run(["train", "nothing", "--service", str(service.folder)]) != 0
-    assert "this service has artwork, notifications, titles" in capsys.readouterr().err
+    assert "this service has artwork, notifications, payments, titles" in capsys.readouterr().err
     words = ["train", "notifications", "--policy", "greedy", "--service", str(service.folder)]
     assert run(words) != 0
     assert "'explore'" in capsys.readouterr().err

@@ -74,6 +74,15 @@ def test_a_boolean_is_no_number() -> None:
     assert read_cells(pl.Series([True]), pl.Float64).given.to_list() == ["true"]
 
 
+def test_true_and_false_may_stand_as_text_or_as_1_and_0() -> None:
+    told = read_cells(pl.Series(["True", "false", "1", "0", "", None]), pl.Boolean)
+    assert told.given.to_list() == [True, False, True, False, None, None]
+    assert read_cells(pl.Series([1, 0]), pl.Boolean).given.to_list() == [True, False]
+    assert read_cells(pl.Series([True, None]), pl.Boolean).given.to_list() == [True, None]
+    misfits = read_cells(pl.Series(["true", "yes", "2"]), pl.Boolean)
+    assert misfits.given.to_list() == ["true", "yes", "2"]
+
+
 def test_lists_split_and_lists_as_they_are() -> None:
     genres = pl.List(pl.String)
     assert read_cells(pl.Series(["Drama| War ||", "", None]), genres).values.to_list() == [

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from matinee.console import show_error
 from matinee.errors import MatineeError
 from matinee.lake.importers import Columns, Mapping, Tally, load
 from matinee.lake.importers import files as files_module
@@ -189,6 +190,81 @@ def test_catalogues_have_years_and_lists(bring, lake: Lake) -> None:
     )
     title = lake.current("titles").row(0, named=True)
     assert (title["name"], title["year"], title["genres"]) == ("Heat", 1995, ["Crime", "Drama"])
+
+
+INVOICES = Mapping(
+    file="bills.csv",
+    table="invoices",
+    columns={
+        "invoice_id": "bill", "member_id": "user", "amount": "cents", "currency": "currency",
+        "due_at": "due", "grace_until": "end", "instruments": "cards", "known_at": "made",
+    },
+)  # fmt: skip
+ATTEMPTS = Mapping(file="tries.csv", table="attempts", constants={"currency": "EUR"})
+
+
+def test_invoices_are_known_when_the_file_says(bring, lake: Lake) -> None:
+    text = (
+        "bill,user,cents,currency,due,end,cards,made\n"
+        "i1,m1,999,EUR,2026-01-05,2026-02-05,c1|c2,2026-01-01\n"
+        "i2,m1,9.99,EUR,2026-01-05,2026-02-05,c1,2026-01-01\n"
+        "i3,m1,999,EUR,2026-01-05,2026-02-05,4111-1111-1111-1111,2026-01-01\n"
+        "4111111111111111,m1,999,EUR,2026-01-05,2026-02-05,c1,2026-01-01\n"
+    )
+    assert bring(text, INVOICES) == Tally(1, 0, 3)
+    assert bring(text, INVOICES) == Tally(0, 1, 3)
+    (invoice,) = lake.records("invoices")
+    assert (invoice.invoice_id, invoice.amount, invoice.instruments) == ("i1", 999, ["c1", "c2"])
+    before = datetime(2025, 12, 31, tzinfo=UTC)
+    assert lake.current("invoices", as_of=before + timedelta(days=2)).height == 1
+    assert lake.current("invoices", as_of=before).is_empty()
+    refused = lake.quarantine()
+    assert refused["reason"].to_list() == [
+        "amount has the wrong type",
+        "instruments seems to hold the number of a card: send a token or an id of your own instead",
+        "invoice_id seems to hold the number of a card: send a token or an id of your own instead",
+    ]
+    assert json.loads(refused["data"][1])["instruments"] == ["4111-11**-****-1111"]
+    assert json.loads(refused["data"][2])["invoice_id"] == "411111******1111"
+    files = [path.read_bytes() for path in lake.folder.rglob("*") if path.is_file()]
+    assert not any(b"4111111111111111" in data or b"1111-1111" in data for data in files)
+
+
+def test_attempts_are_known_when_they_came_to_be_so(bring, lake: Lake) -> None:
+    text = (
+        "attempt_id,member_id,invoice_id,instrument_id,processor,status,at,amount,code,fee\n"
+        "a1,m1,i1,c1,gold,sent,2026-01-05T09:00:00Z,999,,\n"
+        "a1,m1,i1,c1,gold,declined,2026-01-05T09:00:02Z,999,51,12\n"
+        "a2,m1,i1,c1,gold,lost,2026-01-06T09:00:00Z,999,,\n"
+    )
+    assert bring(text, ATTEMPTS) == Tally(2, 0, 1)
+    assert bring(text, ATTEMPTS) == Tally(0, 2, 1)
+    rows = lake.scan("attempts").sort("at").collect()
+    assert rows["known_at"].to_list() == rows["at"].to_list()
+    assert rows["code"].to_list() == [None, "51"]
+    assert rows["fee"].to_list() == [0, 12]
+
+
+def test_flags_of_processors_may_be_words(bring, lake: Lake) -> None:
+    text = "processor,currency,enabled,networks\ngold,EUR,TRUE,visa|amex\nmoon,EUR,0,\n"
+    assert bring(text, Mapping(file="who.csv", table="processors")) == Tally(2)
+    enabled = {one.processor: one.enabled for one in lake.records("processors")}
+    assert enabled == {"gold": True, "moon": False}
+
+
+@pytest.mark.parametrize("table", ["attempts", "settlements"])
+def test_what_was_charged_needs_an_id_of_its_own(tmp_path: Path, table: str) -> None:
+    (tmp_path / "plays.csv").write_text("member_id,at\nm1,2026-01-01\n")
+    with pytest.raises(MatineeError, match="does not say where"):
+        list(Columns("plays", Mapping(file="plays.csv", table=table), tmp_path).batches())
+
+
+def test_a_header_that_holds_a_number_is_not_printed(tmp_path: Path, capsys) -> None:
+    (tmp_path / "plays.csv").write_text("4111111111111111,m1\n")
+    with pytest.raises(MatineeError) as error:
+        list(Columns("plays", PLAYS, tmp_path).batches())
+    show_error(error.value)
+    assert "411111******1111" in capsys.readouterr().err
 
 
 def test_columns_of_equal_name_need_no_mapping(bring) -> None:

@@ -5,6 +5,8 @@ import numpy as np
 from matinee.models import (
     EASE,
     MODELS,
+    Boosted,
+    Cascade,
     Context,
     CoVisitation,
     Dataset,
@@ -13,6 +15,7 @@ from matinee.models import (
     Linear,
     Model,
     Popularity,
+    Recovery,
     Response,
     Sequence,
     Vocabulary,
@@ -87,6 +90,46 @@ class TestLinearThatForgets(ModelConformance):
 
     def make(self) -> Model:
         return Linear(by=["country", "device", "plan"], strength=0.5, ridge=3.0, half_life=7.0)
+
+
+class TestBoosted(ModelConformance):
+    personal = False
+
+    def make(self) -> Model:
+        return Boosted(rounds=60, learning_rate=0.2, min_rows=2)
+
+
+class TestBoostedOfAll(ModelConformance):
+    personal = False
+
+    def make(self) -> Model:
+        return Boosted(["country", "plan", "hour"], weighted=True, rounds=60, min_rows=2)
+
+
+class TestBoostedMean(ModelConformance):
+    personal = False
+
+    def make(self) -> Model:
+        return Boosted(probability=False, rounds=60, learning_rate=0.2, min_rows=2)
+
+
+class TestRecovery(ModelConformance):
+    personal = False
+
+    def make(self) -> Model:
+        return Recovery(trees={"min_rows": 1})
+
+
+class TestCascade(ModelConformance):
+    """It knows no member apart from another; tests of its own say what it learns."""
+
+    def make(self) -> Model:
+        return Cascade()
+
+    def test_a_checkerboard_is_learned(self) -> None:
+        model, log = fitted(self.make())
+        scores = model.believe(log).mean
+        assert (scores == scores[0]).all()
 
 
 class TestDiverse(ModelConformance):

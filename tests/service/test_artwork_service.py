@@ -87,13 +87,14 @@ def play(member: str, title: str, at: datetime, event: str, **fields: str) -> Ev
 
 def visits(service: Service, first: datetime, rounds: int) -> None:
     """Every member is shown every title, again every two hours, and takes what speaks to them."""
-    chance, titles = np.random.default_rng(int(first.timestamp())), [one.title_id for one in TITLES]
+    hours, titles = (first - START) // HOUR, [one.title_id for one in TITLES]
+    chance = np.random.default_rng(hours)
     with Runtime(service) as runtime:
         assigner = runtime.assigner("artwork")
         for turn in range(rounds):
             at, plays, decisions = first + turn * 2 * HOUR, list[Event](), list[Decision]()
             for member in MEMBERS:
-                asked = Request(request_id=f"{at}", member_id=member, at=at)
+                asked = Request(request_id=f"{hours}-{turn}", member_id=member, at=at)
                 drawn = assigner.propose(asked, titles)[1]
                 assert len(drawn) == len(titles), "what was drawn two hours ago stands no longer"
                 decisions += drawn

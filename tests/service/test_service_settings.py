@@ -50,7 +50,7 @@ def _settings(kind: type[msgspec.Struct]):
     for field in msgspec.structs.fields(kind):
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
             yield from _settings(field.type)
-        elif field.name != "imports":
+        elif field.name not in {"imports", "gateways", "rates"}:
             yield field.name
 
 

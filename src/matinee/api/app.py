@@ -31,9 +31,10 @@ from matinee.api.bodies import (
     PreviewQuery,
 )
 from matinee.api.gauges import ServiceGauges
-from matinee.api.guard import Guard, Limits, Metrics, Refusal
+from matinee.api.guard import Guard, Limits, Metrics, Refusal, told
 from matinee.api.openapi import document
-from matinee.decisions import Assigner
+from matinee.api.payments import report
+from matinee.decisions import Assigner, Decider
 from matinee.desk.pages import pages
 from matinee.errors import MatineeError
 from matinee.lake.inbox import Receipt
@@ -84,6 +85,7 @@ class Api:
                 Route("/v1/decide", self.decide_home, methods=["POST"]),
                 Route("/v1/decide/{surface}", self.decide, methods=["POST"]),
                 Route("/v1/events", self.events, methods=["POST"]),
+                Route("/v1/payments", self.payments, methods=["POST"]),
                 Route("/v1/members/{member_id:any}/home", self.preview_home, methods=["GET"]),
                 Route("/v1/pictures/{picture_id:any}", self.picture, methods=["GET"]),
                 Route("/healthz", self.healthz, methods=["GET"]),
@@ -115,10 +117,31 @@ class Api:
         surface, body = request.path_params["surface"], await _decide_body(request)
         if body.subjects:
             return await self._assign(self.runtime.assigner(surface), body)
-        decider, asked = self.runtime.champion(surface), self._asked(body)
-        receipts = await self._log(decider.records([decider.propose(asked)]))
+        decider, proposed = await self._propose(surface, self._asked(body))
+        receipts = await self._log(decider.records([proposed]))
         (standing,) = decider.standing(receipts)
         return self._json(DecisionAnswer.of(standing, duplicate=receipts[-1].duplicate))
+
+    async def _propose(self, surface: str, asked: Asked) -> tuple[Decider[Any], Decision]:
+        """What the champion would decide; or the fallback, where there is one and the champion is
+        missing, fails, or takes too long.
+        """
+        decider, fallback = self.runtime.deciding(surface), self.runtime.fallback(surface)
+        if fallback is None or decider is fallback:
+            return decider, decider.propose(asked)
+        within = decider.surface.within.total_seconds()
+        try:
+            return decider, await asyncio.wait_for(
+                asyncio.to_thread(decider.propose, asked), within
+            )
+        except MatineeError:
+            raise
+        except TimeoutError:
+            self.metrics.fallbacks.labels(surface, "slow").inc()
+        except Exception:  # a broken model stops no payment
+            log.exception("the champion of %s failed; the fallback decides", surface)
+            self.metrics.fallbacks.labels(surface, "failed").inc()
+        return fallback, fallback.propose(asked)
 
     async def _assign(self, assigner: Assigner[Any], body: DecideBody) -> Response:
         asked, subjects = self._asked(body), list(dict.fromkeys(body.subjects))
@@ -188,6 +211,13 @@ class Api:
         )
         return self._json(answer, 422 if errors and not receipts else 200)
 
+    async def payments(self, request: Request) -> Response:
+        """Rows of payments by table, acknowledged once the good ones are durable."""
+        sent = await request.body()
+        answer = await report(self.runtime, self.metrics, sent, self.max_batch)
+        kept = any(count.accepted or count.duplicates for count in answer.tables.values())
+        return self._json(answer, 422 if answer.errors and not kept else 200)
+
     async def picture(self, request: Request) -> Response:
         """A crop of a picture that the service knows; it may be kept for five minutes.
 
@@ -235,6 +265,7 @@ class Api:
                 country=body.country,
                 device=body.device,
                 features=body.features,
+                subject=body.subject,
             )
         )
 
@@ -266,7 +297,7 @@ class Api:
                     raise msgspec.ValidationError(wrong)
                 events.append(event)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                errors.append(EventError(number, str(error)))
+                errors.append(EventError(number, told(str(error))))
         return events, errors
 
     def _json(self, body: Any, status: int = 200) -> Response:

@@ -37,6 +37,9 @@ class DecideBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     country: Country | None = None
     device: Device | None = None
     features: dict[str, Any] = {}
+    subject: (
+        Annotated[Id, Meta(description="what the choice is about: an invoice, for payments")] | None
+    ) = None
     subjects: Annotated[
         list[Id],
         Meta(max_length=MOST_SUBJECTS, description="titles, where a surface chooses for each"),
@@ -140,6 +143,48 @@ class EventsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: list[msgspec.Raw]
 
 
+class PaymentsBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Rows of payments by table, decoded one by one so that a bad one does not spoil the others."""
+
+    invoices: list[msgspec.Raw] = []
+    instruments: list[msgspec.Raw] = []
+    attempts: list[msgspec.Raw] = []
+    settlements: list[msgspec.Raw] = []
+    processors: list[msgspec.Raw] = []
+    outages: list[msgspec.Raw] = []
+
+
+class TableCount(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the rows of one table. Accepted ones are durable; duplicates had been before,
+    and so had an invoice, instrument, processor or outage that says nothing new.
+    """
+
+    accepted: int = 0
+    duplicates: int = 0
+
+
+class PaymentError(msgspec.Struct, frozen=True):
+    """Why a row was refused; `row` counts from 0 in its table."""
+
+    table: str
+    row: int
+    reason: str
+
+
+class PaymentsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the rows, by table, and which of the accepted attempts are odd: those that
+    name a decision which their member never had, that answer one never reported as sent, and that
+    come after a later status. Of several statuses of an attempt the last one of sent, unknown,
+    failed, declined, approved holds, whatever the order they come in.
+    """
+
+    tables: dict[str, TableCount]
+    unknown_decisions: int = 0
+    unknown_attempts: int = 0
+    out_of_order: int = 0
+    errors: list[PaymentError] = []
+
+
 class Health(msgspec.Struct, frozen=True):
     """Whether the server lives, or is ready to decide on each surface."""
 
@@ -157,5 +202,9 @@ __all__ = [
     "EventsBody",
     "Health",
     "HomePage",
+    "PaymentError",
+    "PaymentsAnswer",
+    "PaymentsBody",
     "PreviewQuery",
+    "TableCount",
 ]

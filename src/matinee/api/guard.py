@@ -15,7 +15,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from matinee.lake.cards import masked
+
 HEALTH = frozenset({"/healthz", "/readyz"})
+MOST_TOLD = 1_000
 OVERLOADED = "too many requests are under way"
 
 
@@ -32,12 +35,23 @@ class Limits:
     tokens: Collection[str] = ()
 
 
+def told(text: str) -> str:
+    """What is told of words that may quote a request: numbers of cards masked, and no more than
+    `MOST_TOLD` characters.
+    """
+    return masked(text[: 2 * MOST_TOLD])[:MOST_TOLD]
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """The body of every answer that is not a success."""
 
     error: str
     why: str = ""
     next: str = ""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            msgspec.structs.force_setattr(self, name, told(getattr(self, name)))
 
 
 TOO_LARGE = Refusal("the body is too large", "server.max_body is the limit", "send smaller batches")
@@ -67,8 +81,26 @@ class Metrics:
         self.decisions = Counter(
             "matinee_decisions", "Decisions logged", ["surface", "policy"], registry=self.registry
         )
+        self.fallbacks = Counter(
+            "matinee_fallbacks",
+            "Decisions of fallbacks, by what was wrong with the champion",
+            ["surface", "why"],
+            registry=self.registry,
+        )
         self.events = Counter(
             "matinee_events", "Events by what became of them", ["fate"], registry=self.registry
+        )
+        self.payments = Counter(
+            "matinee_payment_rows",
+            "Reported rows of payments by what became of them",
+            ["table", "fate"],
+            registry=self.registry,
+        )
+        self.odd_attempts = Counter(
+            "matinee_odd_attempts",
+            "Accepted reports on attempts, by what is odd about them",
+            ["why"],
+            registry=self.registry,
         )
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 

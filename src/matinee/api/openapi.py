@@ -16,8 +16,12 @@ from matinee.api.bodies import (
     EventsAnswer,
     Health,
     HomePage,
+    PaymentError,
+    PaymentsAnswer,
+    TableCount,
 )
 from matinee.api.guard import Refusal
+from matinee.lake import billing
 from matinee.lake.records import Event
 
 _TYPES = (
@@ -28,6 +32,9 @@ _TYPES = (
     EventsAnswer,
     EventError,
     Event,
+    PaymentsAnswer,
+    TableCount,
+    PaymentError,
     Health,
     Refusal,
 )
@@ -38,10 +45,19 @@ class _EventsBody(msgspec.Struct):
     events: list[Event]
 
 
+class _PaymentsBody(msgspec.Struct, forbid_unknown_fields=True):
+    invoices: list[billing.Invoice] = []
+    instruments: list[billing.Instrument] = []
+    attempts: list[billing.Attempt] = []
+    settlements: list[billing.Settlement] = []
+    processors: list[billing.Processor] = []
+    outages: list[billing.Outage] = []
+
+
 def document(service: str, surfaces: Sequence[str]) -> dict[str, Any]:
     """The OpenAPI 3.1 document of this server."""
     _, components = msgspec.json.schema_components(
-        (*_TYPES, _EventsBody), ref_template="#/components/schemas/{name}"
+        (*_TYPES, _EventsBody, _PaymentsBody), ref_template="#/components/schemas/{name}"
     )
     return {
         "openapi": "3.1.0",
@@ -93,6 +109,20 @@ def _paths(surfaces: Sequence[str]) -> dict[str, Any]:
                     "422": {
                         "description": "No event was accepted, or the body is not valid",
                         **_content(EventsAnswer, Refusal),
+                    },
+                },
+            }
+        },
+        "/v1/payments": {
+            "post": {
+                "summary": "Report payments by table; acknowledged when durable, refused row by "
+                "row. No field may hold the number of a card",
+                "requestBody": _body(_PaymentsBody),
+                "responses": {
+                    **_responses(PaymentsAnswer, 413, 429, 503),
+                    "422": {
+                        "description": "No row was accepted, or the body is not valid",
+                        **_content(PaymentsAnswer, Refusal),
                     },
                 },
             }

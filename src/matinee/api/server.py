@@ -113,6 +113,7 @@ class _Server(uvicorn.Server):
                 ws="none",
                 lifespan="off",
                 access_log=False,
+                log_config=None,  # its lines go where ours do, which masks numbers of cards
                 log_level="warning",
                 server_header=False,
                 proxy_headers=False,

@@ -6,20 +6,22 @@ was given wrong, 130 interrupted.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from matinee.cli import artwork, data, learning, scoring, serving
+from matinee.cli import artwork, data, learning, payments, scoring, serving
 from matinee.cli.app import app
 from matinee.console import err, say, show_error
 from matinee.errors import MatineeError
+from matinee.lake.cards import MaskingFormatter
 
 INTERRUPTED = "Interrupted. What was acknowledged is kept; the same command can be given again."
 
-__all__ = ["app", "artwork", "data", "learning", "main", "run", "scoring", "serving"]
+__all__ = ["app", "artwork", "data", "learning", "main", "payments", "run", "scoring", "serving"]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -40,6 +42,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """The entry point of the command `matinee`."""
+    if logging.lastResort is not None:  # where warnings go, unless a command says otherwise
+        logging.lastResort.setFormatter(MaskingFormatter())
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

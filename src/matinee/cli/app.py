@@ -14,6 +14,7 @@ from rich.text import Text
 
 from matinee import __version__
 from matinee.errors import MatineeError
+from matinee.lake.cards import masked
 from matinee.service.folder import Service
 
 app = App(
@@ -23,7 +24,7 @@ app = App(
     version=__version__,
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
-    error_formatter=lambda error: Text(f"error: {error}"),
+    error_formatter=lambda error: Text(masked(f"error: {error}")),
 )
 
 

@@ -20,6 +20,7 @@ from matinee.api import server
 from matinee.cli.app import HERE, ServiceFolder, app, examples, opening
 from matinee.console import say, show
 from matinee.errors import MatineeError
+from matinee.lake.cards import MaskingFormatter
 from matinee.service.folder import Service
 from matinee.service.jobs import Worker
 
@@ -166,6 +167,6 @@ def demo(
 
 
 def _log_to_stderr() -> None:
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(MaskingFormatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -129,6 +129,7 @@ class Decider(Generic[SurfaceT]):
             scores=prepared.scores,
             seed=seed,
             row=slot,
+            subject=request.subject,
             context=context,
             context_hash=context_hash(context),
             masks=prepared.masks,

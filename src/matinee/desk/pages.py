@@ -12,13 +12,16 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from matinee.desk.artwork import ArtworkPages
+from matinee.desk.artwork import LOOK_AGAIN, PATIENCE, ArtworkPages
 from matinee.desk.cards import rows
 from matinee.desk.choosers import Choosers
+from matinee.desk.kept import Kept
+from matinee.desk.recovery import shown
 from matinee.desk.rendering import templates
 from matinee.desk.report import latest_report
 from matinee.errors import MatineeError
 from matinee.lake.records import MemberId
+from matinee.service.recovered import Recovered, recovered
 from matinee.service.runtime import NoChampionError, Runtime
 from matinee.surfaces import Artwork
 from matinee.surfaces import Request as Asked
@@ -46,6 +49,7 @@ def pages(runtime: Runtime) -> list[BaseRoute]:
         Route("/", desk.index, methods=["GET"]),
         Route("/home", desk.home, methods=["GET"]),
         Route("/artwork", artwork.artwork, methods=["GET"]),
+        Route("/payments", desk.payments, methods=["GET"]),
         Mount("/static", StaticFiles(packages=[("matinee.desk", "static")])),
     ]
 
@@ -56,6 +60,7 @@ class Desk:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self._templates = templates()
+        self._recovered = Kept(self._read_recovered)
 
     async def index(self, _: Request) -> Response:
         """Some members, and how good the models are."""
@@ -67,6 +72,21 @@ class Desk:
         if not member:
             return RedirectResponse("/")
         return await asyncio.to_thread(self._home, member, policy or None)
+
+    async def payments(self, _: Request) -> Response:
+        """What came of failed renewals, read from the log at most once a minute."""
+        found = await self._recovered.get(PATIENCE)
+        if isinstance(found, MatineeError):
+            return self.page("problem.html", 404, error=found)
+        if found is None:
+            return self.page("recovery.html", found=None, again=LOOK_AGAIN)
+        return await asyncio.to_thread(self.page, "recovery.html", **shown(found))
+
+    def _read_recovered(self) -> Recovered | MatineeError:
+        try:
+            return recovered(self.runtime.service)
+        except MatineeError as error:
+            return error
 
     def _index(self) -> Response:
         members = []

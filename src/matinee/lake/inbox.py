@@ -120,6 +120,17 @@ class Inbox:
         """
         return self.submit(records).result()
 
+    def held(self, records: Sequence[msgspec.Struct]) -> list[msgspec.Struct]:
+        """The rows that stand under the keys of records of logs, those that are kept here still."""
+        kinds = {row_key(SCHEMAS[TABLE_OF[type(one)]], one): type(one) for one in records}
+        keys, found = [key for key in kinds if key is not None], list[msgspec.Struct]()
+        for start in range(0, len(keys), BATCH_ROWS):
+            batch = keys[start : start + BATCH_ROWS]
+            marks = ", ".join("?" * len(batch))
+            rows = self._select(f"SELECT key, row FROM inbox WHERE key IN ({marks})", batch)  # noqa: S608
+            found += [_CHECK[kinds[key]].decode(row) for key, row in rows]
+        return found
+
     def close(self) -> None:
         """Commit what waits and stop the writer."""
         with self._door:
@@ -227,6 +238,8 @@ class Inbox:
         ((through,),) = self._select(
             "SELECT coalesce(max(seq), -1) FROM sealed WHERE kind = ? AND at < ?", (kind, before)
         )
+        with self._transaction() as connection:  # first, and the last one stays: see `gone`
+            connection.execute("DELETE FROM sealed WHERE kind = ? AND seq < ?", (kind, through))
         while batch:  # in small steps: whoever writes meanwhile waits for one step only
             with self._transaction() as connection:
                 batch = connection.execute(
@@ -235,9 +248,14 @@ class Inbox:
                     (kind, through, BATCH_ROWS),
                 ).rowcount
                 gone += batch
-        with self._transaction() as connection:
-            connection.execute("DELETE FROM sealed WHERE kind = ? AND seq <= ?", (kind, through))
         return gone
+
+    def gone(self, tables: Iterable[str]) -> int:
+        """The number up to which rows of these tables may have been purged: who has followed them
+        to there has missed none.
+        """
+        first = "SELECT coalesce(min(seq), 0) FROM sealed WHERE kind = ?"
+        return max(int(self._select(first, (_KIND[table],))[0][0]) for table in tables)
 
     def delete(self, seqs: Iterable[int]) -> None:
         """Remove rows so that their bytes cannot be read back from the file."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from matinee.lake.cards import masked, masked_json
 from matinee.lake.sqlite import connect, empty_log, transaction
 
 _TABLE = """
@@ -37,7 +38,10 @@ COLUMNS = {
 
 
 class Quarantine:
-    """The list of refused rows. Refusing the same row of the same source again adds nothing."""
+    """The list of refused rows. Refusing the same row of the same source again adds nothing.
+
+    Numbers of cards are masked in all that it keeps (`matinee.lake.cards`).
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,11 +57,15 @@ class Quarantine:
             if "member_id" in bad.columns
             else [None] * bad.height
         )
-        now = time.time_ns() // 1_000
+        now, source = time.time_ns() // 1_000, masked(source)
         rows = [
             (_key(table, source, row, reason, text), now, table, source, row, reason, member, text)
             for row, reason, member, text in zip(
-                bad["source_row"], bad["reason"], members, texts, strict=True
+                bad["source_row"],
+                map(masked, bad["reason"]),
+                map(_masked_id, members),
+                map(masked_json, texts),
+                strict=True,
             )
         ]
         with self._open() as connection, transaction(connection):
@@ -81,7 +89,7 @@ class Quarantine:
         with self._open() as connection:
             with transaction(connection):
                 gone = connection.execute(
-                    "DELETE FROM quarantine WHERE member_id = ?", (member_id,)
+                    "DELETE FROM quarantine WHERE member_id = ?", (masked(member_id),)
                 ).rowcount
             connection.execute("VACUUM")
         empty_log(self.path)
@@ -94,6 +102,10 @@ class Quarantine:
             yield connection
         finally:
             connection.close()
+
+
+def _masked_id(member_id: str | None) -> str | None:
+    return None if member_id is None else masked(member_id)
 
 
 def _key(*parts: object) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import types
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from math import inf
 from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -15,6 +17,7 @@ from msgspec import Meta
 from msgspec.inspect import type_info
 
 from matinee.lake import billing, records
+from matinee.lake.cards import FEWEST
 
 TIME = pl.Datetime("us", "UTC")
 _PLAIN: dict[Any, pl.DataType | type[pl.DataType]] = {
@@ -49,6 +52,15 @@ def _meta(annotation: Any) -> list[Meta]:
     return [meta for part in get_args(annotation) for meta in _meta(part)]
 
 
+def _words(info: Any) -> list[str]:
+    """The words that a column may hold, where it is one of a few."""
+    if isinstance(info, msgspec.inspect.Metadata):
+        return _words(info.type)
+    if isinstance(info, msgspec.inspect.UnionType):
+        return [word for part in info.types for word in _words(part)]
+    return [str(v) for v in info.values] if isinstance(info, msgspec.inspect.LiteralType) else []
+
+
 @dataclass(frozen=True)
 class Schema:
     """One table.
@@ -56,6 +68,8 @@ class Schema:
     `key` names the columns that make a row the same row. A *log* keeps the first row of a key for
     ever; a *versioned* table keeps every change, and its latest known row counts. `member_column`
     is the column that buckets the table, `None` for tables that are small and not about members.
+    `cards` names the columns in which the number of a card is looked for (`matinee.lake.cards`);
+    "*" is all of them.
     """
 
     name: str
@@ -64,6 +78,7 @@ class Schema:
     time: str | None = None
     versioned: bool = False
     bucketed: bool = True
+    cards: Collection[str] = ()
 
     @cached_property
     def fields(self) -> dict[str, msgspec.structs.FieldInfo]:
@@ -115,14 +130,20 @@ class Schema:
         return {name: _meta(field.type) for name, field in self.fields.items()}
 
     @cached_property
+    def patterns(self) -> dict[str, re.Pattern[str]]:
+        """The pattern of each column that has one."""
+        return {
+            name: re.compile(meta.pattern)
+            for name, metas in self.constraints.items()
+            for meta in metas
+            if meta.pattern
+        }
+
+    @cached_property
     def choices(self) -> dict[str, Sequence[str]]:
         """Columns that take one of a few words."""
-        found = {name: type_info(field.type) for name, field in self.fields.items()}
-        return {
-            name: [str(value) for value in info.values]
-            for name, info in found.items()
-            if isinstance(info, msgspec.inspect.LiteralType)
-        }
+        found = {name: _words(type_info(field.type)) for name, field in self.fields.items()}
+        return {name: words for name, words in found.items() if words}
 
     @cached_property
     def units(self) -> dict[str, str]:
@@ -140,12 +161,30 @@ class Schema:
             "seq": "order of arrival, unique in the lake",
         }
 
+    @cached_property
+    def searched(self) -> tuple[str, ...]:
+        """The columns of `cards` that have room for the number of a card."""
+        return tuple(
+            name
+            for name, dtype in self.columns.items()
+            if not {name, "*"}.isdisjoint(self.cards)
+            and dtype in (pl.String, pl.List(pl.String))
+            and name not in self.choices
+            and self._longest(name) >= FEWEST
+        )
+
+    def _longest(self, name: str) -> float:
+        """The most characters that a text of this column may have."""
+        return min((meta.max_length or inf for meta in self.constraints[name]), default=inf)
+
     @property
     def order(self) -> list[str]:
         """The order of rows in a sealed file."""
         leading = ["member_id"] if self.bucketed else list(self.key)
         return [*leading, *([self.time] if self.time else ["known_at"]), "seq"]
 
+
+EVERYWHERE = ("*",)
 
 SCHEMAS: dict[str, Schema] = {
     schema.name: schema
@@ -160,7 +199,13 @@ SCHEMAS: dict[str, Schema] = {
             bucketed=False,
         ),
         Schema("events", records.Event, ("member_id", "event_id"), time="ts"),
-        Schema("decisions", records.Decision, ("member_id", "decision_id"), time="at"),
+        Schema(
+            "decisions",
+            records.Decision,
+            ("member_id", "decision_id"),
+            time="at",
+            cards=("request_id", "member_id", "subject", "context"),
+        ),
         Schema("eligible", records.Eligible, ("eligible",), bucketed=False),
         Schema(
             "outcomes",
@@ -169,15 +214,58 @@ SCHEMAS: dict[str, Schema] = {
             time="decided_at",
         ),
         Schema("pictures", records.Picture, ("picture_id",), versioned=True, bucketed=False),
-        Schema("invoices", billing.Invoice, ("member_id", "invoice_id"), versioned=True),
-        Schema("instruments", billing.Instrument, ("member_id", "instrument_id"), versioned=True),
-        Schema("attempts", billing.Attempt, ("member_id", "attempt_id", "status"), time="at"),
-        Schema("settlements", billing.Settlement, ("member_id", "settlement_id"), time="at"),
-        Schema("processors", billing.Processor, ("processor",), versioned=True, bucketed=False),
         Schema(
-            "outages", billing.Outage, ("processor", "starts_at"), versioned=True, bucketed=False
+            "invoices",
+            billing.Invoice,
+            ("member_id", "invoice_id"),
+            versioned=True,
+            cards=EVERYWHERE,
         ),
-        Schema("rules", billing.NetworkRule, ("rule_id",), versioned=True, bucketed=False),
+        Schema(
+            "instruments",
+            billing.Instrument,
+            ("member_id", "instrument_id"),
+            versioned=True,
+            cards=EVERYWHERE,
+        ),
+        Schema(
+            "attempts",
+            billing.Attempt,
+            ("member_id", "attempt_id", "status"),
+            time="at",
+            cards=EVERYWHERE,
+        ),
+        Schema(
+            "settlements",
+            billing.Settlement,
+            ("member_id", "settlement_id"),
+            time="at",
+            cards=EVERYWHERE,
+        ),
+        Schema(
+            "processors",
+            billing.Processor,
+            ("processor",),
+            versioned=True,
+            bucketed=False,
+            cards=EVERYWHERE,
+        ),
+        Schema(
+            "outages",
+            billing.Outage,
+            ("processor", "starts_at"),
+            versioned=True,
+            bucketed=False,
+            cards=EVERYWHERE,
+        ),
+        Schema(
+            "rules",
+            billing.NetworkRule,
+            ("rule_id",),
+            versioned=True,
+            bucketed=False,
+            cards=EVERYWHERE,
+        ),
     )
 }
 """Every table of the lake, by name."""

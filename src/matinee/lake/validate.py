@@ -7,13 +7,15 @@ to the same verdict.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 
 import msgspec
 import polars as pl
 
-from matinee.lake.records import Event, Picture, Window
+from matinee.lake.cards import holding, holds_card
+from matinee.lake.records import Event, Picture
 from matinee.lake.schemas import TIME, Schema
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -29,6 +31,9 @@ VALUE_RANGE: dict[str, tuple[float, float]] = {
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
+CARD = "seems to hold the number of a card: send a token or an id of your own instead"
+"""What is said of a column that holds one; never the number."""
+
 
 def problem(record: msgspec.Struct, schema: Schema, now: datetime) -> str | None:
     """Why a decoded record may not enter, or `None`.
@@ -39,21 +44,50 @@ def problem(record: msgspec.Struct, schema: Schema, now: datetime) -> str | None
     >>> problem(late, SCHEMAS["events"], datetime(2026, 1, 1, tzinfo=UTC))
     'ts is in the future'
     """
+    found = (
+        _text_problem(record, schema)
+        or _time_problem(record, schema, now)
+        or _float_problem(record, schema)
+    )
+    if isinstance(record, Picture):
+        found = found or _picture_problem(record.features, record.files)
+    return found or (_event_problem(record) if isinstance(record, Event) else None)
+
+
+def _text_problem(record: msgspec.Struct, schema: Schema) -> str | None:
+    for name in schema.searched:
+        value = getattr(record, name)
+        if value is not None and holds_card(value):
+            return f"{name} {CARD}"
+    for name, pattern in schema.patterns.items():
+        if _ends_otherwise(getattr(record, name), pattern):
+            return f"{name} ends in a line break"
+    return None
+
+
+def _time_problem(record: msgspec.Struct, schema: Schema, now: datetime) -> str | None:
     if schema.time is not None:
         at: datetime = getattr(record, schema.time)
         if at < EARLIEST:
             return f"{schema.time} is before 1970"
         if at > now + CLOCK_SKEW:
             return f"{schema.time} is in the future"
+    return None
+
+
+def _float_problem(record: msgspec.Struct, schema: Schema) -> str | None:
     for name in schema.floats:
         value: float | None = getattr(record, name)
         if value is not None and not isfinite(value):
             return f"{name} is not finite"
-    if isinstance(record, Picture) and (wrong := _picture_problem(record.features, record.files)):
-        return wrong
-    if isinstance(record, Window) and record.country.endswith("\n"):  # Python's `$` lets it pass
-        return "country ends in a line break"
-    return _event_problem(record) if isinstance(record, Event) else None
+    return None
+
+
+def _ends_otherwise(value: str | list[str] | None, pattern: re.Pattern[str]) -> bool:
+    """Whether a text that matched has a line break more at its end: Python's `$` lets it pass."""
+    if isinstance(value, list):
+        return any(_ends_otherwise(one, pattern) for one in value)
+    return value is not None and value.endswith("\n") and not pattern.fullmatch(value)
 
 
 def _picture_problem(features: object, files: object) -> str | None:
@@ -110,6 +144,7 @@ def split(
     )
     nested = [_picture_reasons(cast)] if schema.record is Picture else []
     reason = pl.coalesce(
+        *_card_reasons(cast, schema),
         *_type_reasons(frame, cast),
         *_column_reasons(schema),
         *_row_reasons(schema, now, cast),
@@ -122,15 +157,35 @@ def split(
     return _with_defaults(cast.filter(good), schema), bad
 
 
+def _card_reasons(cast: pl.DataFrame, schema: Schema) -> list[pl.Expr]:
+    found = {name: holding(cast[name], nested=name in schema.nested) for name in schema.searched}
+    return [_when(pl.lit(held), f"{name} {CARD}") for name, held in found.items() if held.any()]
+
+
 def _as_type(column: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
     """The column as `dtype`, null where a cell does not fit; times may stand in RFC 3339 text."""
     if dtype == TIME and column.dtype == pl.String:
         return column.str.to_datetime("%+", strict=False, time_unit="us", time_zone="UTC")
     if dtype == TIME and not column.dtype.is_temporal():  # nobody said which unit, since when
         return column.clear(column.len()).cast(dtype, strict=False)
+    if dtype == pl.Boolean:
+        return flags(column)
     if dtype == pl.Int64 and column.dtype.is_float():
         column = column.set(column != column.round(), None)
     return column.cast(dtype, strict=False)
+
+
+def flags(column: pl.Series) -> pl.Series:
+    """A column of true and false, which may stand as text or as 1 and 0; null for anything else.
+
+    >>> flags(pl.Series(["TRUE", "0", "yes"])).to_list()
+    [True, False, None]
+    """
+    if column.dtype == pl.Boolean:
+        return column
+    words = {"true": True, "1": True, "false": False, "0": False}
+    text = column.cast(pl.String, strict=False).str.to_lowercase()
+    return text.replace_strict(words, default=None, return_dtype=pl.Boolean)
 
 
 def _when(wrong: pl.Expr, reason: str) -> pl.Expr:
@@ -170,30 +225,34 @@ def _column_reasons(schema: Schema) -> list[pl.Expr]:
 def _meta_reasons(
     name: str, dtype: pl.DataType | type[pl.DataType], meta: msgspec.Meta
 ) -> list[pl.Expr]:
-    column, reasons = pl.col(name), []
+    column = pl.col(name)
     if isinstance(dtype, pl.List):
-        if meta.ge is None or meta.le is None:
-            return []
-        inside = column.list.eval(pl.element().is_between(meta.ge, meta.le)).list.all()
-        return [_when(~inside, f"{name} is out of range")]
+        found = _wrong(pl.element(), name, meta)
+        return [_when(column.list.eval(wrong).list.any(), told) for wrong, told in found]
+    return [_when(wrong, told) for wrong, told in _wrong(column, name, meta)]
+
+
+def _wrong(value: pl.Expr, name: str, meta: msgspec.Meta) -> list[tuple[pl.Expr, str]]:
+    """What a value, or an entry of a list, must not be; and what is said where it is."""
+    found = []
     if meta.min_length is not None:
-        reasons.append(_when(column.str.len_chars() < meta.min_length, f"{name} is empty"))
+        found.append((value.str.len_chars() < meta.min_length, f"{name} is empty"))
     if meta.max_length is not None:
         too_long = f"{name} is longer than {meta.max_length} characters"
-        reasons.append(_when(column.str.len_chars() > meta.max_length, too_long))
+        found.append((value.str.len_chars() > meta.max_length, too_long))
     if meta.pattern is not None:
         looks = "looks like an e-mail address; send a pseudonymous id"
         told = looks if name == "member_id" else f"does not match {meta.pattern}"
-        reasons.append(_when(~column.str.contains(meta.pattern), f"{name} {told}"))
+        found.append((~value.str.contains(meta.pattern), f"{name} {told}"))
     bounds = [
-        column < meta.ge if meta.ge is not None else None,
-        column > meta.le if meta.le is not None else None,
-        column <= meta.gt if meta.gt is not None else None,
+        value < meta.ge if meta.ge is not None else None,
+        value > meta.le if meta.le is not None else None,
+        value <= meta.gt if meta.gt is not None else None,
     ]
     outside = [bound for bound in bounds if bound is not None]
     if outside:
-        reasons.append(_when(pl.any_horizontal(outside), f"{name} is out of range"))
-    return reasons
+        found.append((pl.any_horizontal(outside), f"{name} is out of range"))
+    return found
 
 
 def _row_reasons(schema: Schema, now: datetime, cast: pl.DataFrame) -> list[pl.Expr]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from matinee.models import files
 from matinee.models.base import Belief, Model
+from matinee.models.boosted import Boosted
 from matinee.models.covisitation import CoVisitation
 from matinee.models.data import (
     Content,
@@ -21,13 +22,25 @@ from matinee.models.diverse import Diverse
 from matinee.models.ease import EASE
 from matinee.models.linear import Linear
 from matinee.models.popularity import Popularity
+from matinee.models.recovery import Cascade, Recovery
 from matinee.models.response import Response
 from matinee.models.run import Progress, Run
 from matinee.models.sequence import Sequence
 
 MODELS: dict[str, type[Model]] = {
     model.name: model
-    for model in (Popularity, EASE, CoVisitation, Response, Linear, Sequence, Diverse)
+    for model in (
+        Popularity,
+        EASE,
+        CoVisitation,
+        Response,
+        Linear,
+        Boosted,
+        Sequence,
+        Diverse,
+        Recovery,
+        Cascade,
+    )
 }
 """Every model by its name. A model of your own is known by ``MODELS[Mine.name] = Mine``."""
 
@@ -56,6 +69,8 @@ __all__ = [
     "EASE",
     "MODELS",
     "Belief",
+    "Boosted",
+    "Cascade",
     "CoVisitation",
     "Content",
     "Context",
@@ -69,6 +84,7 @@ __all__ = [
     "Model",
     "Popularity",
     "Progress",
+    "Recovery",
     "Response",
     "ResponseShard",
     "Responses",

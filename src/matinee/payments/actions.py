@@ -46,6 +46,16 @@ def route_of(action: str) -> Route:
     return Route(processor, int(rank))
 
 
+def who(action: str) -> str:
+    """The processor of a route; any other action itself.
+
+    >>> who("goldcard/1"), who("stop")
+    ('goldcard', 'stop')
+    """
+    processor, _, rank = action.rpartition("/")
+    return processor if processor and rank.isdecimal() else action
+
+
 def slot_id(hours: int) -> str:
     """
     >>> slot_id(26)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from typing import NamedTuple
 
 import msgspec
@@ -24,9 +26,11 @@ from matinee.features.watched import (
 )
 from matinee.lake.lake import Lake
 from matinee.lake.records import EPOCH, micros
+from matinee.lake.schemas import SCHEMAS
 from matinee.lake.table import Bucket, collect, latest
 from matinee.models.data import Context, Dataset, Histories, Responses, Vocabulary
 from matinee.service.outcomes import first_choices
+from matinee.surfaces import Surface
 
 TABLES = ("events", "members", "decisions", "outcomes")
 RUNTIMES = ("title_id", "runtime_minutes")
@@ -93,6 +97,38 @@ class HistoriesOfBucket:
 
 
 @dataclass(frozen=True)
+class Lessons:
+    """What a surface of its own accord learns from, in one bucket: `whole` are tables that are not
+    about members.
+    """
+
+    surface: type[Surface]
+    buckets: Mapping[str, Bucket]
+    whole: Mapping[str, pl.DataFrame]
+
+    def frame(self) -> pl.DataFrame:
+        """As `Surface.lessons` has it."""
+        of_bucket = {name: bucket.scan() for name, bucket in self.buckets.items()}
+        of_all = {name: frame.lazy() for name, frame in self.whole.items()}
+        rows = self.surface.lessons({**of_bucket, **of_all})
+        assert rows is not None  # noqa: S101
+        return rows
+
+
+def lessons_of(lake: Lake, surface: type[Surface], as_of: datetime) -> list[Lessons] | None:
+    """Those of each bucket as known at `as_of`; `None` where the surface learns from decisions."""
+    if not surface.learns_in:
+        return None
+    kinds = {name: SCHEMAS[name].bucketed for name in surface.learns_in}
+    whole = {name: lake.current(name, as_of=as_of) for name, of in kinds.items() if not of}
+    buckets = {name: lake.tables[name].buckets(as_of) for name, of in kinds.items() if of}
+    return [
+        Lessons(surface, dict(zip(buckets, of_bucket, strict=True)), whole)
+        for of_bucket in zip(*buckets.values(), strict=True)
+    ]
+
+
+@dataclass(frozen=True)
 class ResponsesOfBucket:
     """What came of a surface's decisions about the members of one bucket, in one vocabulary, as far
     as it was not `since` then; of choices for a member and a subject only the first ones, for later
@@ -105,22 +141,11 @@ class ResponsesOfBucket:
     surface: str
     since: Learned = NOTHING
     through: int = ALL
+    lessons: Lessons | None = None
 
     def load(self) -> Responses:
-        rows = self.frame()
-        said = [msgspec.json.decode(context) for context in rows["context"]]
-        countries = [one.get("country") for one in said]
-        return Responses(
-            self.titles.encode(rows["action"]),
-            rows["reward"].to_numpy(),
-            rows["propensity"].to_numpy(),
-            Context(
-                Histories.of([[]] * len(said), countries=countries),
-                rows["at"].dt.epoch("us").to_numpy(),
-                tuple(one.get("device") for one in said),
-                tuple(one.get("features", {}) for one in said),
-            ),
-        )
+        rows = self.frame() if self.lessons is None else self.lessons.frame()
+        return responses_of(rows, self.titles)
 
     def frame(self) -> pl.DataFrame:
         """action, reward, propensity, at, context of each closed position, in order of time."""
@@ -144,6 +169,23 @@ class ResponsesOfBucket:
             )
         )
         return collect(rows, "outcomes or decisions")
+
+
+def responses_of(rows: pl.DataFrame, titles: Vocabulary) -> Responses:
+    """Responses from a frame of action, reward, propensity, at and context as JSON text."""
+    said = [msgspec.json.decode(context) for context in rows["context"]]
+    countries = [one.get("country") for one in said]
+    return Responses(
+        titles.encode(rows["action"]),
+        rows["reward"].to_numpy(),
+        rows["propensity"].to_numpy(),
+        Context(
+            Histories.of([[]] * len(said), countries=countries),
+            rows["at"].dt.epoch("us").to_numpy(),
+            tuple(one.get("device") for one in said),
+            tuple(one.get("features", {}) for one in said),
+        ),
+    )
 
 
 def encode(met: pl.DataFrame, titles: Vocabulary, devices: Vocabulary = NONE) -> Histories:
@@ -173,6 +215,7 @@ def training_set(
     needs_histories: bool = True,
     since: Learned = NOTHING,
     through: int = ALL,
+    kind: type[Surface] = Surface,
 ) -> Dataset:
     """Everything known at `as_of`, sharded by bucket: what members met and watched, and what came
     of the surface's decisions.
@@ -181,13 +224,15 @@ def training_set(
     ascending order of id, as are the devices on which titles were met. Where histories are not
     needed there are none, and the surface's own actions alone make the vocabulary. What came of
     decisions counts as far as it was not learned `since`, and had arrived by the number `through`.
-    Raises
+    The class of the surface may know of other actions, and learn from other tables. Raises
     `MatineeError` where histories are needed and nothing was watched.
     """
     executor = executor or Serial()
     buckets = {name: lake.tables[name].buckets(as_of) for name in TABLES}
     asked = surface, since
     known = executor.map_reduce(actions_chosen, buckets["outcomes"], operator.or_, asked)
+    known |= kind.actions(lake, as_of)
+    taught = lessons_of(lake, kind, as_of) or repeat(None)
     catalogue, seen = lake.current("titles", as_of=as_of), Seen()
     if needs_histories:
         seen = executor.map_reduce(seen_in, buckets["events"], operator.or_, min_minutes)
@@ -204,8 +249,10 @@ def training_set(
         micros(as_of),
         executor,
         [
-            ResponsesOfBucket(decisions, outcomes, titles, surface, since, through)
-            for decisions, outcomes in zip(buckets["decisions"], buckets["outcomes"], strict=True)
+            ResponsesOfBucket(decisions, outcomes, titles, surface, since, through, lessons)
+            for (decisions, outcomes), lessons in zip(
+                zip(buckets["decisions"], buckets["outcomes"], strict=True), taught, strict=False
+            )
         ],
         devices,
     )

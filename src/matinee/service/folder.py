@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +16,7 @@ from matinee.lake.importers import Columns, Importer, recognise
 from matinee.lake.importers.columns import nearest
 from matinee.lake.lake import Lake
 from matinee.models import Model
+from matinee.payments.ledger import Ledger
 from matinee.policies import InverseGap
 from matinee.registry import Registry
 from matinee.service.extensions import extend
@@ -22,7 +24,7 @@ from matinee.service.make import make_model, make_policy
 from matinee.service.settings import Settings
 from matinee.service.toml import FILE, NOTHING, read_settings, written
 from matinee.store import Store
-from matinee.surfaces import SURFACES, Artwork, Surface, Titles, check
+from matinee.surfaces import SURFACES, Artwork, Payments, Surface, Titles, check
 from matinee.surfaces.artwork import bandit
 
 
@@ -116,6 +118,11 @@ class Service:
         return Registry(self.store, self.folder / "models")
 
     @cached_property
+    def ledger(self) -> Ledger:
+        """What is due and what was tried; `follow` keeps it fresh."""
+        return Ledger(self.lake)
+
+    @cached_property
     def surfaces(self) -> Mapping[str, Surface]:
         """The surfaces of the service by name, as its lake knows them now."""
         titles, artwork = self.settings.surfaces.titles, self.settings.surfaces.artwork
@@ -140,6 +147,7 @@ class Service:
                 policy=InverseGap(gamma=artwork.gamma, epsilon=artwork.epsilon),
                 models=lambda: (bandit(artwork.strength, artwork.half_life),),
             ),
+            Payments.name: self._payments(),
             **{name: self._own_surface(name, kind) for name, kind in SURFACES.items()},
         }
 
@@ -181,7 +189,7 @@ class Service:
 
     def _own_surface(self, name: str, kind: type[Surface]) -> Surface:
         try:
-            if name in {Titles.name, Artwork.name}:
+            if name in {Titles.name, Artwork.name, Payments.name}:
                 raise ValueError(f"{name} is built in; give yours another name")
             surface = kind.open(self.lake)
             check(surface)
@@ -192,6 +200,20 @@ class Service:
                 next_step=f"mend it, or take it out of service.extensions in {self.folder / FILE}",
             ) from failure
         return surface
+
+    def _payments(self) -> Payments:
+        asked = self.settings.surfaces.payments
+        return Payments(
+            self.ledger,
+            rates=asked.rates,
+            window=asked.window.delta,
+            most=asked.most,
+            dispute=asked.dispute,
+            limit=asked.limit,
+            slack=asked.slack,
+            within=timedelta(milliseconds=asked.answer_within_ms),
+            policy=InverseGap(asked.gamma, asked.epsilon, segment=48),
+        )
 
     def _models_of_titles(self) -> list[Model]:
         train = self.settings.train

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from matinee.lake.records import micros
+from matinee.service.charging.claims import Claims
 from matinee.service.folder import Service
 from matinee.store import Schema, Store
 
@@ -26,12 +27,13 @@ SCHEMA = Schema(
 
 
 def forget(service: Service, member_id: str) -> dict[str, int]:
-    """Remove one member from every table; rows removed, by place.
+    """Remove one member from every table, and what is in flight; rows removed, by place.
 
     A tombstone without the member's name notes when, and how many rows went: versions trained
     before it have learned from them still. Running servers forget within a second.
     """
-    removed = service.lake.forget(member_id)
+    claims = Claims(service.store).forget(member_id)
+    removed = {**service.lake.forget(member_id), "claims": claims}
     if any(removed.values()):
         service.store.migrate(SCHEMA)
         with service.store.transaction() as connection:

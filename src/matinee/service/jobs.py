@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from matinee.service.charging.deciding import Charging
 from matinee.service.folder import Service
 from matinee.service.leases import Leases
 from matinee.service.outcomes import close_windows
@@ -35,8 +36,10 @@ class Job:
 
 def jobs(service: Service) -> list[Job]:
     """The jobs of a service, at the intervals of its settings."""
-    lake = service.settings.lake
+    lake, payments = service.settings.lake, service.settings.payments
+    charging = [Job("charge", payments.charge_every.delta, Charging())]
     return [
+        *(charging if payments.gateways else ()),
         Job("repair", timedelta(hours=1), repair),
         Job("seal", lake.seal_every.delta, seal),
         Job("outcomes", timedelta(minutes=1), close_windows),

@@ -9,6 +9,7 @@ import polars as pl
 
 from matinee.errors import MatineeError
 from matinee.lake.records import micros
+from matinee.lake.schemas import SCHEMAS
 from matinee.lake.table import Bucket, collect
 from matinee.service.folder import Service
 from matinee.store import Schema, Store
@@ -21,6 +22,9 @@ HELD_ROWS = 250_000
 """How many outcomes are gathered, over several buckets, before they are committed."""
 
 NEVER = 2**62
+
+SUBJECT = {"attempts": "invoice_id"}
+"""Which column of a table that surfaces read names the subject of a decision."""
 
 SCHEMA = Schema(
     "outcomes",
@@ -42,7 +46,7 @@ SCHEMA = Schema(
     ),
 )
 
-_DECISION = ["decision_id", "member_id", "surface", "at", "actions", "subject", "seq"]
+_DECISION = ["decision_id", "member_id", "surface", "at", "actions", "subject", "context", "seq"]
 _IDS = ["member_id", "decision_id"]
 _PLACE = ["decision_id", "position"]
 
@@ -117,13 +121,14 @@ def close_windows(service: Service, now: datetime | None = None, only: str | Non
     if now > moment:
         raise ValueError(f"now is {now}, in the future: nobody knows what will be reported by then")
     service.lake.inbox.settle(micros(now))
-    events = service.lake.tables["events"].buckets()
-    decisions = service.lake.tables["decisions"].buckets()
+    tables = service.lake.tables
+    events, decisions = (tables[name].buckets() for name in ("events", "decisions"))
     progress, written, wrong = Progress(service.store), 0, dict[str, str]()
     surfaces = service.surfaces.values() if only is None else [service.surface(only)]
     for surface in surfaces:
         try:
-            written += _close(service, surface, progress, (decisions, events), now)
+            answers = events if surface.reads == "events" else tables[surface.reads].buckets()
+            written += _close(service, surface, progress, (decisions, answers), now)
         except WrongRewardsError as error:
             wrong[surface.name] = str(error)
     strangers = _count_unmatched(Unmatched(service.store), decisions, events)
@@ -201,6 +206,25 @@ def _outcomes(
         "closed_at",
         pl.col("closed_at").alias("known_at"),
     )
+
+
+def _after(surface: Surface, due: pl.LazyFrame, answers: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows about the subject of each decision that followed it, with its id as `answers_to`."""
+    meant = due.select(
+        "member_id", "subject", decided="at", closed="closed_at", answers_to="decision_id"
+    )
+    about = ["member_id", SUBJECT[surface.reads]]
+    together = answers.join(meant, left_on=about, right_on=["member_id", "subject"])
+    return _in_time(surface, together, SCHEMAS[surface.reads].time or "known_at")
+
+
+def _in_time(surface: Surface, rows: pl.LazyFrame, time: str) -> pl.LazyFrame:
+    """Those within the window after a decision (`decided`) that were known when it `closed`."""
+    end = pl.col("decided") + surface.window
+    return rows.filter(
+        pl.col("known_at") <= pl.col("closed"),
+        pl.col(time).is_between(pl.col("decided"), end, closed="left"),
+    ).drop("decided", "closed")
 
 
 def about_subjects(events: pl.LazyFrame, asked: pl.DataFrame) -> pl.LazyFrame:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from matinee.service.content import Contents
 from matinee.service.folder import Service
 from matinee.service.forgetting import tombstones
 from matinee.service.members import Members
+from matinee.service.reports import Reports
 from matinee.surfaces import Artwork, Choice, Request, Surface
 
 log = logging.getLogger("matinee.runtime")
@@ -41,6 +42,7 @@ BULK_TABLES = ("events", "members", "titles", "windows", "pictures")
 
 Champion = Decider[Any] | Assigner[Any]
 """What answers for a version: by its surface's unit."""
+ChampionT = TypeVar("ChampionT", Decider[Any], Assigner[Any])
 
 
 class UnknownSurfaceError(MatineeError):
@@ -57,6 +59,7 @@ class _Serving:
 
     surfaces: Mapping[str, Surface]
     champions: Mapping[str, Champion]
+    fallbacks: Mapping[str, Decider[Any]]
     others: Recent[Champion] = field(default_factory=lambda: Recent(OTHERS))
 
 
@@ -74,6 +77,7 @@ class Runtime:
         self._generation, self._stale = service.registry.generation(), False
         self.members = Members(service.lake, service.settings.surfaces.titles.min_minutes)
         self.choices = Choices(service.lake, service.surfaces)
+        self.reports = Reports(service)
         self._read_models_anew()
         self._serving = self._load()
         self._looked_for_bulk = time.monotonic()
@@ -93,8 +97,10 @@ class Runtime:
         self.close()
 
     def decide(self, surface: str, request: Request) -> Decision:
-        """The champion's decision, durable in the log; the same again for a repeated request."""
-        return self.champion(surface).decide(self.located(request), self.service.lake)
+        """The champion's decision, or the fallback's where there is none, durable in the log; the
+        same again for a repeated request.
+        """
+        return self.deciding(surface).decide(self.located(request), self.service.lake)
 
     def assign(self, surface: str, request: Request, subjects: Iterable[str]) -> dict[str, Choice]:
         """What stands for each subject, durable; nothing for one that has nothing to show."""
@@ -113,6 +119,17 @@ class Runtime:
                 next_step='add what it is about to the request: "subjects": ["heat"]',
             )
         return found
+
+    def fallback(self, surface: str) -> Decider[Any] | None:
+        """What decides there where the champion cannot, if anything does."""
+        return self._serving.fallbacks.get(surface)
+
+    def deciding(self, surface: str) -> Decider[Any]:
+        """The champion's decider, or the fallback where there is no champion."""
+        fallback = self.fallback(surface)
+        if fallback is not None and surface not in self._serving.champions:
+            return fallback
+        return self.champion(surface)
 
     def assigner(self, surface: str) -> Assigner[Any]:
         """The same of a surface that chooses for subjects; `MatineeError` for one that does not."""
@@ -185,21 +202,32 @@ class Runtime:
         for receipt in receipts:
             if isinstance(receipt.record, Event) and not receipt.duplicate:
                 self.members.apply(receipt.record, receipt.seq)
+            else:
+                self.service.ledger.take(receipt.record)
 
     def _load(self) -> _Serving:
         surfaces = self.service.surfaces
-        champions = {}
+        champions, fallbacks = {}, {}
         for name, surface in surfaces.items():
             if version := self.service.registry.alias(name, "champion"):
                 champions[name] = self._decider(surface, version.id)
-        return _Serving(surfaces, champions)
+            if fallback := surface.fallback():
+                fallbacks[name] = self._made(Decider, surface, *fallback, f"{name}@fallback")
+        return _Serving(surfaces, champions, fallbacks)
 
     def _decider(self, surface: Surface, version: str) -> Champion:
         model, policy = self._read.get(version, lambda: self.service.registry.load(version))
-        kind = Assigner if surface.unit == "subject" else Decider
+        knowing = self._contents.informed(model, surface)
+        if surface.unit == "subject":
+            return self._made(Assigner, surface, knowing, policy, version)
+        return self._made(Decider, surface, knowing, policy, version)
+
+    def _made(
+        self, kind: type[ChampionT], surface: Surface, model: Model, policy: Policy, version: str
+    ) -> ChampionT:
         return kind(
             surface,
-            self._contents.informed(model, surface),
+            model,
             policy,
             version=version,
             histories=self.members,
@@ -219,6 +247,9 @@ class Runtime:
                 told = str(failure)
 
     def _catch_up(self) -> None:
+        for surface in self._serving.surfaces.values():
+            surface.follow()
+        self.reports.follow()
         self._stale |= bool(self.members.follow())
         self.choices.follow()
         if time.monotonic() - self._looked_for_bulk >= BULK_SECONDS:
@@ -236,7 +267,9 @@ class Runtime:
             return False
         self.members.load()
         self.choices.load()
+        self.reports.load()
         if forgotten != self._forgotten:
+            self.service.ledger.load()
             self._read_models_anew()
         self._marks, self._forgotten = marks, forgotten
         return True

@@ -14,6 +14,7 @@ from msgspec import Meta
 from matinee.lake.importers import Mapping
 from matinee.models.sequence import Config
 from matinee.models.sequence.config import RANGES
+from matinee.service.charging.settings import PaymentsSettings
 from matinee.service.duration import Duration
 
 PLAN = Config()
@@ -157,11 +158,58 @@ class ArtworkSettings(Section, frozen=True):
     ] = 0.0
 
 
+class RecoverySettings(Section, frozen=True):
+    """The surface `payments`: where and when invoices are charged. With several currencies a table
+    [surfaces.payments.rates] says what a whole unit of each is worth: EUR = 1.0.
+    """
+
+    rates: Annotated[
+        dict[str, Annotated[float, Meta(gt=0, le=1e9)]],
+        Meta(
+            description="What a whole unit of each currency is worth in the money of the service; "
+            "none where there is one currency."
+        ),
+    ] = {}
+    window: Annotated[
+        Duration, Meta(description="How long after a decision what came of its invoice counts.")
+    ] = Duration("30d")
+    most: Annotated[
+        int, Meta(ge=1, le=100, description="Attempts on an invoice that are planned, at most.")
+    ] = 8
+    dispute: Annotated[
+        float, Meta(ge=0, lt=1, description="Share of what is charged that is disputed later.")
+    ] = 0.002
+    limit: Annotated[
+        float,
+        Meta(gt=0, le=1e9, description="The most that an invoice may count for, either way."),
+    ] = 10_000.0
+    slack: Annotated[
+        float,
+        Meta(ge=0, le=1, description="By how much of its promise a processor may lag at first."),
+    ] = 0.1
+    gamma: Annotated[
+        float,
+        Meta(ge=0, le=1e9, description="How sharply what is worth less is tried more rarely."),
+    ] = 500.0
+    epsilon: Annotated[
+        float, Meta(ge=0, le=1, description="Share of choices that are drawn evenly.")
+    ] = 0.02
+    answer_within_ms: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=60_000,
+            description="Milliseconds after which the fixed schedule answers for the champion.",
+        ),
+    ] = 50
+
+
 class SurfacesSettings(Section, frozen=True):
     """The places where the service chooses."""
 
     titles: TitlesSettings = TitlesSettings()
     artwork: ArtworkSettings = ArtworkSettings()
+    payments: RecoverySettings = RecoverySettings()
 
 
 class PolicySettings(Section, frozen=True):
@@ -309,4 +357,5 @@ class Settings(Section, frozen=True):
     surfaces: SurfacesSettings = SurfacesSettings()
     policy: PolicySettings = PolicySettings()
     train: TrainSettings = TrainSettings()
+    payments: PaymentsSettings = PaymentsSettings()
     imports: dict[str, Mapping] = msgspec.field(name="import", default_factory=dict)

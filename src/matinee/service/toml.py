@@ -174,8 +174,12 @@ def _sections(kind: type[msgspec.Struct], keys: Keys, changed: Mapping[str, Any]
         else:
             yield f"#{field.encode_name} = {_toml(_default(field))}\n"
     for field in msgspec.structs.fields(kind):
+        dotted = ".".join((*keys, field.encode_name))
         if _is_struct(hints[field.name]):
             yield from _sections(hints[field.name], (*keys, field.encode_name), changed)
+        elif isinstance(table := changed.get(dotted), Mapping):
+            lines = (f"{json.dumps(key)} = {_toml(value)}\n" for key, value in table.items())
+            yield f"\n[{dotted}]\n" + "".join(lines)
 
 
 def _comment(text: str) -> str:
@@ -189,6 +193,10 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 
 def _toml(value: Any) -> str:
     """A value as TOML. For text, numbers and lists of them JSON says the same."""
+    if isinstance(value, Mapping):
+        return (
+            f"{{ {', '.join(f'{json.dumps(key)} = {_toml(one)}' for key, one in value.items())} }}"
+        )
     return json.dumps(value, default=str, ensure_ascii=False)
 
 

@@ -281,7 +281,7 @@ def data_for(
     """
     if model.learns_from == "responses":
         close_windows(service, as_of, surface)
-    through = service.lake.inbox.last_seq()
+    through, kind = service.lake.inbox.last_seq(), type(service.surface(surface))
     data = training_set(
         service.lake,
         as_of,
@@ -290,8 +290,8 @@ def data_for(
         needs_histories=model.learns_from == "histories",
         since=since,
         through=through,
+        kind=kind,
     )
-    kind = type(service.surface(surface))
     if informs(kind, model):
         data = replace(data, content=content_of(service.lake, as_of, kind))
     return data, through

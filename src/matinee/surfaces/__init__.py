@@ -13,6 +13,7 @@ from matinee.surfaces.base import (
 )
 from matinee.surfaces.history import History, Met
 from matinee.surfaces.masks import Age, Availability, DailyCap, FewDifferent, Only, OnPage, Watched
+from matinee.surfaces.payments import Payments
 from matinee.surfaces.titles import Titles
 
 SURFACES: dict[str, type[Surface]] = {}
@@ -33,6 +34,7 @@ __all__ = [
     "Met",
     "OnPage",
     "Only",
+    "Payments",
     "Request",
     "Situation",
     "Surface",

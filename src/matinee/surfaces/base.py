@@ -205,14 +205,20 @@ class Surface(ABC):
     Where the unit is a "subject", a title say, one action is chosen for a member and each subject.
     It is drawn once and `stands` for a while, and what the member does with the subject in the
     window counts for it, whichever decision that answers to.
+
+    What answers to decisions are `events`, unless the surface `reads` the rows of another table:
+    those about the decision's subject, as ``attempts`` are about an invoice.
     """
 
     name: ClassVar[str]
+    reads: ClassVar[str] = "events"
     unit: ClassVar[Literal["member", "subject"]] = "member"
+    learns_in: ClassVar[tuple[str, ...]] = ()
     reward_range: ClassVar[tuple[float, float]]
     window: timedelta
     slots: int = 1
     memory: timedelta = timedelta(0)
+    within: timedelta = timedelta(seconds=1)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -267,6 +273,25 @@ class Surface(ABC):
         """The arms of members for whom a rule chooses, by name; by default there are none."""
         return {}
 
+    def follow(self) -> bool:
+        """Take in what the lake has learned since, a few times a second while the service decides;
+        whether it is to be opened anew. By default it knows what it knew when it was opened.
+        """
+        return False
+
+    def fallback(self) -> tuple[Model, Policy] | None:
+        """What decides where there is no champion, or it fails or takes longer than `within`:
+        fitted, and quick. Decisions name it as their policy (``payments@fallback``).
+
+        By default nothing does, and the request is refused, or waits.
+        """
+        return None
+
+    @classmethod
+    def actions(cls, lake: Lake, as_of: datetime | None = None) -> frozenset[str]:
+        """The actions that models are to know besides those that were chosen; by default none."""
+        return frozenset()
+
     @classmethod
     def about(cls, lake: Lake, as_of: datetime | None = None) -> Mapping[str, Mapping[str, float]]:
         """What actions are about: by id the weights of features, as is known now or at a time.
@@ -275,6 +300,16 @@ class Surface(ABC):
         """
         return {}
 
+    @classmethod
+    def lessons(cls, tables: Mapping[str, pl.LazyFrame]) -> pl.DataFrame | None:
+        """What models learn from, where that is not what came of decisions: as by default, `None`.
+
+        `tables` are those named in `learns_in`, of one bucket of members, or whole where they are
+        not about members. One row each of action, reward, propensity, at, and context as JSON text,
+        as decisions have it; in order of member and time.
+        """
+        return None
+
     @abstractmethod
     def reward(self, decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         """One row (decision_id, position, reward) for each position of each decision.
@@ -282,8 +317,9 @@ class Surface(ABC):
         `decisions` and `events` have the columns of those tables in the lake. The events answer to
         one of the decisions: they carry its id, are its member's, and happened within its window;
         where the unit is a subject, they are its member's and about its subject, and carry the id
-        of the decision that they count for. One that is reported twice counts once. Rewards are
-        finite and inside `reward_range`.
+        of the decision that they count for. Rows of another table that is read come once for each
+        decision about their subject that they followed, with its id as `answers_to`. One that is
+        reported twice counts once. Rewards are finite and inside `reward_range`.
         """
 
     @abstractmethod

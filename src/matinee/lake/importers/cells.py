@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 from matinee.lake.schemas import TIME
+from matinee.lake.validate import flags
 
 TimeFormat = Literal["iso", "s", "ms", "us"]
 MICROSECONDS: dict[str, int] = {"s": 1_000_000, "ms": 1_000, "us": 1}
@@ -31,9 +32,9 @@ def read_cells(
 ) -> Cells:
     """Read a column of text, numbers or times as `dtype`.
 
-    Numbers and times may stand as text; an empty text is no number and no time, and becomes null.
-    A whole number may be written 1995.0. Times without an offset are UTC. Texts are split into
-    lists at `separator`.
+    Numbers, times, true and false may stand as text; an empty text is none of them, and becomes
+    null. A whole number may be written 1995.0. Times without an offset are UTC. Texts are split
+    into lists at `separator`.
 
     >>> read_cells(pl.Series(["1995", "1995.0", "x"]), pl.Int64).values.to_list()
     [1995, 1995, None]
@@ -48,9 +49,17 @@ def read_cells(
         return Cells(values, values)
     if raw.dtype == pl.String:
         raw = raw.str.strip_chars().replace("", None)
-    values = _times(raw, time_format) if dtype == TIME else _numbers(raw, dtype)
+    values = _values(raw, dtype, time_format)
     fits = not (raw.is_not_null() & values.is_null()).any()
     return Cells(values, values if fits else as_text(values).fill_null(raw.cast(pl.String)))
+
+
+def _values(
+    raw: pl.Series, dtype: pl.DataType | type[pl.DataType], time_format: TimeFormat
+) -> pl.Series:
+    if dtype == TIME:
+        return _times(raw, time_format)
+    return flags(raw) if dtype == pl.Boolean else _numbers(raw, dtype)
 
 
 def as_text(values: pl.Series) -> pl.Series:

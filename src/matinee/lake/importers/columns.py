@@ -42,7 +42,19 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ),
     ]
     table: Annotated[
-        Literal["members", "titles", "windows", "events"],
+        Literal[
+            "members",
+            "titles",
+            "windows",
+            "events",
+            "invoices",
+            "instruments",
+            "attempts",
+            "settlements",
+            "processors",
+            "outages",
+            "rules",
+        ],
         Meta(description="the table that the rows enter"),
     ]
     columns: Annotated[
@@ -71,7 +83,8 @@ class Columns:
     column are taken for several events: the second gets the suffix ``:2`` and so on. Finding them
     takes a first pass over the file and some 40 bytes of memory a row.
 
-    Events without a mapped `known_at` were known when they happened.
+    Events, attempts and settlements without a mapped `known_at` were known when they happened;
+    rows of other tables are known now. A file of attempts or settlements must have their ids.
     """
 
     def __init__(self, name: str, mapping: Mapping, folder: Path) -> None:
@@ -96,8 +109,8 @@ class Columns:
                 if self._needs_ids:
                     nth = None if counts is None else counts.slice(first_row, values.height)
                     added.append(content_ids(values, nth))
-                if self.mapping.table == "events":
-                    added.append(_known_at(values, given))
+                if self.schema.time is not None:
+                    added.append(_known_at(values, given, self.schema.time))
                 frame = given.with_columns(added)
                 yield Batch(self.mapping.table, frame, file.path.name, first_row)
                 first_row += values.height
@@ -261,9 +274,9 @@ def content_ids(values: pl.DataFrame, nth: pl.Series | None = None) -> pl.Series
     return ids + (":" + suffix).fill_null("")
 
 
-def _known_at(values: pl.DataFrame, given: pl.DataFrame) -> pl.Series:
-    """When each event was known: as mapped, and otherwise when it happened."""
-    happened = values["ts"].alias("known_at")
+def _known_at(values: pl.DataFrame, given: pl.DataFrame, time: str) -> pl.Series:
+    """When each row was known: as mapped, and otherwise when it happened."""
+    happened = values[time].alias("known_at")
     if "known_at" not in given.columns:
         return happened
     known = given["known_at"]

@@ -1,0 +1,99 @@
+"""What may tell whether an attempt is approved: of the invoice, the instrument and the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matinee.payments.actions import HOUR
+from matinee.payments.facts import UNKNOWN, Facts
+from matinee.payments.local_time import local_offsets, zone_of
+
+Times = NDArray[np.int64]
+DAY = 24
+NEVER = 10_000.0
+"""Hours since what has not been."""
+
+CATEGORIES = (
+    "country",
+    "currency",
+    "network",
+    "kind",
+    "issuer",
+    "issuer_country",
+    "funding",
+    "reason",
+    "last",
+)
+NUMBERS = (
+    "amount",
+    "tokenised",
+    "rank",
+    "number",
+    "hour",
+    "weekday",
+    "fortnight",
+    "day",
+    "nights",
+    "since_last",
+    "since_due",
+)
+"""The names of what `described` and `moments` say."""
+
+
+def described(facts: Facts, rank: int) -> dict[str, Any]:
+    """What stays the same whenever the instrument of a rank, from 1, is charged next.
+
+    `last` is the processor of the last attempt, `reason` why it brought nothing; `number` counts
+    the attempts so far.
+    """
+    means = facts.means[rank - 1] if 0 < rank <= len(facts.means) else UNKNOWN
+    last = facts.tried[-1] if facts.tried else None
+    return {
+        "country": facts.country,
+        "currency": facts.currency,
+        "network": means.network,
+        "kind": means.kind,
+        "issuer": means.issuer,
+        "issuer_country": means.issuer_country or facts.country,
+        "funding": means.funding,
+        "reason": None if last is None else last.reason or last.status,
+        "last": None if last is None else last.processor,
+        "amount": float(facts.amount),
+        "tokenised": float(means.tokenised),
+        "rank": float(rank),
+        "number": float(facts.number),
+    }
+
+
+def moments(facts: Facts, at: Times) -> Mapping[str, NDArray[np.float64]]:
+    """What hangs on the time [N], microseconds since 1970: the hour, the weekday (Monday 0), the
+    day of a cycle of 14 and that of the month where the member is, how many midnights there have
+    passed since the last attempt, and the hours since then and since the invoice was due; each [N].
+
+    >>> facts = Facts("when", 0, 999, "EUR", 0, 0, (), timezone="Asia/Tokyo")
+    >>> {name: values.tolist() for name, values in moments(facts, np.array([20 * HOUR])).items()}
+    {'hour': [5.0], 'weekday': [4.0], 'fortnight': [1.0], 'day': [2.0], 'nights': [416.0],
+     'since_last': [10000.0], 'since_due': [20.0]}
+    """
+    zone = zone_of(facts.timezone)
+    local = at + local_offsets(at, zone)
+    days = local // (DAY * HOUR)
+    dates = days.astype("datetime64[D]")
+    since, nights = np.full(len(at), NEVER), np.full(len(at), NEVER // DAY)
+    if facts.tried:
+        last = np.array([facts.tried[-1].at], np.int64)
+        since = (at - last) / HOUR
+        nights = (days - (last + local_offsets(last, zone)) // (DAY * HOUR)).astype(np.float64)
+    return {
+        "hour": (local // HOUR % DAY).astype(np.float64),
+        "weekday": ((days + 3) % 7).astype(np.float64),
+        "fortnight": (days % 14).astype(np.float64),
+        "day": (dates - dates.astype("datetime64[M]")).astype(np.float64) + 1,
+        "nights": nights,
+        "since_last": since,
+        "since_due": (at - facts.due_at) / HOUR,
+    }

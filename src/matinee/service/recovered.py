@@ -1,0 +1,219 @@
+"""What became of failed renewals: how many were recovered, how soon, and for how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from matinee.errors import MatineeError
+from matinee.evaluation.attribution import mean_of
+from matinee.evaluation.intervals.base import Interval
+from matinee.lake.billing import STATUSES, Attempt
+from matinee.lake.lake import Lake
+from matinee.lake.rows import records_of
+from matinee.lake.schemas import SCHEMAS
+from matinee.lake.table import collect
+from matinee.payments.money import unit
+from matinee.payments.reasons import Reasons
+from matinee.service.folder import Service
+
+SOON = timedelta(days=10)
+GROUPS = ("processor", "country", "reason")
+"""By what the report tells invoices apart: of the first attempt who made it and why it failed."""
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Line:
+    """Failed renewals that have something in common. Intervals are clustered by member.
+
+    soon : the share that was paid within ten days of when it was due, of those due ten days ago or
+    paid. final : the share that was paid at all, of those that are over. attempts : those after the
+    first, for each that was paid. Money is that of the service: brought, less what was refunded or
+    charged back; fees, of processors; penalties, of networks; net, all that for each failed
+    renewal. open : those not over yet.
+    """
+
+    group: str
+    name: str
+    failed: int
+    members: int
+    open: int
+    soon: Interval
+    final: Interval
+    attempts: Interval
+    brought: float
+    fees: float
+    penalties: float
+    net: Interval
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """All lines, the first of all failed renewals together; of those due `since` until `at`."""
+
+    since: datetime | None
+    at: datetime
+    invoices: int
+    lines: tuple[Line, ...]
+
+
+def recovered(
+    service: Service, since: datetime | None = None, now: datetime | None = None
+) -> Recovered:
+    """The failed renewals that were due from `since` on, as known `now`: those whose first attempt
+    brought no money.
+
+    Raises `MatineeError` where none is known, or a currency has no rate.
+    """
+    at = now or datetime.now(UTC)
+    bills, due = _bills(service, since, at)
+    if bills.is_empty():
+        raise MatineeError(
+            "no renewal has failed yet, as far as is known",
+            why=f"{due:,} invoices are due, and the first attempt on each was approved or is open"
+            if due
+            else "no invoice is due",
+            next_step="report attempts by POST /v1/payments, or matinee import",
+        )
+    lines = [_line(ALL, ALL, bills), *_lines(bills)]
+    return Recovered(since, at, due, tuple(lines))
+
+
+def _lines(bills: pl.DataFrame) -> Iterator[Line]:
+    for group in GROUPS:
+        named = bills.with_columns(pl.col(group).fill_null("unknown"))
+        for (name,), rows in sorted(named.group_by(group), key=lambda part: -part[1].height):
+            yield _line(group, str(name), rows)
+
+
+def _line(group: str, name: str, rows: pl.DataFrame) -> Line:
+    net = rows["brought"] - rows["fees"] - rows["penalties"]
+    settled = rows.filter(pl.col("told_soon"))
+    over = rows.filter(pl.col("over"))
+    return Line(
+        group,
+        name,
+        rows.height,
+        rows["member_id"].n_unique(),
+        rows.height - over.height,
+        _mean(settled["soon"], settled["member_id"]),
+        _mean(over["paid"], over["member_id"]),
+        _ratio(over["attempts"], over["paid"], over["member_id"]),
+        float(rows["brought"].sum()),
+        float(rows["fees"].sum()),
+        float(rows["penalties"].sum()),
+        _mean(net, rows["member_id"]),
+    )
+
+
+def _bills(service: Service, since: datetime | None, at: datetime) -> tuple[pl.DataFrame, int]:
+    """A row for each failed renewal, and how many were due in all."""
+    lake = service.lake
+    invoices = lake.current("invoices").filter(pl.col("due_at") <= at)
+    if since is not None:
+        invoices = invoices.filter(pl.col("due_at") >= since)
+    tried = _tried(lake)
+    first = tried.sort("sent_at", "attempt_id").unique("invoice_id", keep="first")
+    later = tried.join(first.select("attempt_id"), on="attempt_id", how="anti")
+    money = _units(invoices, service.settings.surfaces.payments.rates)
+    whole = later.group_by("invoice_id").agg(
+        attempts=pl.len(),
+        paid_at=pl.col("sent_at").filter(pl.col("status") == "approved").min(),
+        charged=pl.col("amount").filter(pl.col("status") == "approved").sum(),
+        fee=pl.col("fee").sum(),
+        penalty=pl.col("penalty").sum(),
+        back=pl.col("back").sum(),
+    )
+    failed = first.filter(pl.col("status").is_in(["declined", "failed", "unknown"]))
+    found = (
+        failed.select("invoice_id", "processor", "reason")
+        .join(invoices, on="invoice_id")
+        .join(whole, on="invoice_id", how="left")
+        .with_columns(money)
+    )
+    paid = pl.col("paid_at").is_not_null()
+    ended = (pl.col("grace_until") <= at) | pl.col("closed").is_not_null() | paid
+    soon = pl.col("paid_at") < pl.col("due_at") + SOON
+    return found.select(
+        *("member_id", "processor", "country", "reason"),
+        paid=paid.cast(pl.Float64),
+        soon=soon.fill_null(value=False).cast(pl.Float64),
+        told_soon=(pl.col("due_at") + SOON <= at) | ended,
+        over=ended,
+        attempts=pl.col("attempts").fill_null(0).cast(pl.Float64),
+        brought=(pl.col("charged") - pl.col("back")).fill_null(0) * pl.col("unit"),
+        fees=pl.col("fee").fill_null(0) * pl.col("unit"),
+        penalties=pl.col("penalty").fill_null(0) * pl.col("unit"),
+    ), invoices.height
+
+
+def _tried(lake: Lake) -> pl.DataFrame:
+    """A row for each attempt: what all reports on it say, why it failed, what was paid back."""
+    order = {status: place for place, status in enumerate(STATUSES)}
+    reports = collect(lake.scan("attempts"), "attempts").with_columns(
+        rank=pl.col("status").replace_strict(order, return_dtype=pl.Int64)
+    )
+    held = reports.sort("rank", "at").unique("attempt_id", keep="last")
+    sums = reports.group_by("attempt_id").agg(
+        sent_at=pl.col("at").min(), fee=pl.col("fee").max(), penalty=pl.col("penalty").max()
+    )
+    back = (
+        collect(lake.scan("settlements"), "settlements")
+        .filter(pl.col("kind") != "capture")
+        .group_by("attempt_id")
+        .agg(back=pl.col("amount").sum() + pl.col("fee").sum())
+    )
+    reasons = Reasons.built_in()
+    rows: list[Attempt] = records_of(held, SCHEMAS["attempts"])
+    said = pl.Series("said", [reasons.of(row) for row in rows], dtype=pl.String)
+    return (
+        held.drop("fee", "penalty", "reason")
+        .with_columns(reason=pl.coalesce(said, pl.col("status")))
+        .join(sums, on="attempt_id")
+        .join(back, on="attempt_id", how="left")
+    )
+
+
+def _units(invoices: pl.DataFrame, rates: Mapping[str, float]) -> pl.Expr:
+    """What a minor unit of each row is worth."""
+    currencies = invoices["currency"].unique().sort().to_list()
+    if not rates and len(currencies) > 1:
+        raise MatineeError(
+            f"invoices are in {', '.join(currencies)}",
+            why="nobody said what each is worth",
+            next_step=f"add [surfaces.payments.rates] to matinee.toml, with {currencies[0]} = ... "
+            "and so on",
+        )
+    try:
+        known = {currency: unit(currency, rates) for currency in currencies}
+    except KeyError as missing:
+        raise MatineeError(
+            f"nobody said what {missing.args[0]} is worth",
+            next_step=f"add {missing.args[0]} = ... to [surfaces.payments.rates] in matinee.toml",
+        ) from None
+    return (
+        pl.col("currency").replace_strict(known, return_dtype=pl.Float64, default=0.0).alias("unit")
+    )
+
+
+def _mean(values: pl.Series, members: pl.Series) -> Interval:
+    return mean_of(values.cast(pl.Float64).to_numpy(), _codes(members))
+
+
+def _ratio(above: pl.Series, below: pl.Series, members: pl.Series) -> Interval:
+    """The ratio of two sums, with its interval by the delta method."""
+    counts, paid = above.to_numpy(), below.to_numpy()
+    if not paid.sum():
+        return mean_of(np.zeros(0), np.zeros(0, np.int64))
+    ratio = counts.sum() / paid.sum()
+    return mean_of(ratio + (counts - ratio * paid) / paid.mean(), _codes(members))
+
+
+def _codes(members: pl.Series) -> NDArray[np.int64]:
+    return members.rank("dense").cast(pl.Int64).to_numpy()

@@ -1,0 +1,117 @@
+"""What apps report of payments, held against what stands: repeated, out of order, of nobody."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+import polars as pl
+
+from matinee.lake.billing import Attempt
+from matinee.lake.schemas import SCHEMAS, TABLE_OF
+from matinee.lake.table import collect
+from matinee.payments.attempts import ORDER
+from matinee.payments.ledger import KEPT
+from matinee.payments.reasons import Reasons
+from matinee.service.charging.reports import contradiction, on_record
+from matinee.service.folder import Service
+from matinee.surfaces import Payments
+
+LOAD_SECONDS = 86_400.0
+"""How often decisions are read anew, so that old ones are let go of."""
+
+
+class Judged(NamedTuple):
+    """A row as it is to be kept, and what is odd about it.
+
+    A `repeated` row stands already; a `wrong` one says why it cannot be. An attempt may name a
+    decision that its member never had (`unknown_decision`), answer one that was never reported as
+    sent (`unknown_attempt`), or come after a status that is later in `STATUSES` (`out_of_order`):
+    it is kept all the same.
+    """
+
+    row: msgspec.Struct
+    repeated: bool = False
+    wrong: str | None = None
+    unknown_decision: bool = False
+    unknown_attempt: bool = False
+    out_of_order: bool = False
+
+
+class Reports:
+    """What stands of payments, in memory: the ledger's rows, and the decisions of 60 days.
+
+    `load` reads the decisions from the lake, `follow` takes in what has been decided since.
+    Thread-safe. Some 100 bytes a decision.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service, self._reasons = service, Reasons.built_in()
+        self._lock = threading.RLock()
+        self.load()
+
+    def load(self) -> None:
+        """Read everything anew, as after a bulk import or when a member was forgotten."""
+        with self._lock:
+            lake = self._service.lake
+            self._loaded, self._followed = time.monotonic(), lake.inbox.last_seq()
+            mine = (pl.col("surface") == Payments.name) & (pl.col("at") > datetime.now(UTC) - KEPT)
+            rows = lake.scan("decisions").filter(mine).select("member_id", "decision_id")
+            self._decided = set(map(hash, collect(rows, "decisions").iter_rows()))
+
+    def follow(self) -> None:
+        """Take in what has arrived since the last call: decisions, and rows of the ledger."""
+        with self._lock:
+            if time.monotonic() - self._loaded > LOAD_SECONDS:
+                self.load()
+            inbox = self._service.lake.inbox
+            until = inbox.last_seq()
+            for row in inbox.rows("decisions", after=self._followed, until=until):
+                if row.values["surface"] == Payments.name:
+                    self._decided.add(hash((row.values["member_id"], row.values["decision_id"])))
+            self._followed = until
+        self._service.surfaces[Payments.name].follow()
+
+    def judge(self, records: Sequence[msgspec.Struct]) -> list[Judged]:
+        """What is to be made of records that came together, in their order."""
+        self.follow()
+        attempts: dict[tuple[str, str], dict[str, Attempt]] = {}
+        others: dict[tuple[object, ...], msgspec.Struct] = {}
+        return [
+            self._attempt(one, attempts) if isinstance(one, Attempt) else self._other(one, others)
+            for one in records
+        ]
+
+    def _other(self, one: msgspec.Struct, seen: dict[tuple[object, ...], msgspec.Struct]) -> Judged:
+        schema = SCHEMAS[TABLE_OF[type(one)]]
+        key = (schema.name, *(getattr(one, name) for name in schema.key))
+        before = seen.get(key) or self._service.ledger.standing(one)
+        seen[key] = one
+        return Judged(one, repeated=one == before)
+
+    def _attempt(self, one: Attempt, seen: dict[tuple[str, str], dict[str, Attempt]]) -> Judged:
+        whose = one.member_id, one.attempt_id
+        if whose not in seen:
+            seen[whose] = self._service.ledger.reports(*whose)
+        before = seen[whose]
+        if one.status in before:
+            return Judged(one, repeated=True)
+        if wrong := contradiction(one, list(before.values())):
+            return Judged(one, wrong=wrong)
+        row = on_record(one, list(before.values()), self._reasons)
+        judged = Judged(
+            row,
+            unknown_decision=one.decision_id is not None and not self._knows(one),
+            unknown_attempt=one.status != "sent" and "sent" not in before,
+            out_of_order=any(ORDER[status] > ORDER[one.status] for status in before),
+        )
+        before[one.status] = row
+        return judged
+
+    def _knows(self, one: Attempt) -> bool:
+        with self._lock:
+            return hash((one.member_id, one.decision_id)) in self._decided
