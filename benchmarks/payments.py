@@ -143,6 +143,19 @@ def learned_from(world: PaymentsWorld, attempts: Sequence[Attempt]) -> Dataset:
     return Dataset(actions, [], as_of, responses=[InMemory(responses_of(rows, actions))])
 
 
+def leaving(done: Run) -> dict[str, float]:
+    """How many of those whose bill is open leave a day, and how many at a decline: by the log."""
+    at = done.attempts.group_by("invoice_id").agg(last=pl.col("at").max(), made=pl.len())
+    rows = done.invoices.join(at, on="invoice_id")
+    void = rows.filter(pl.col("closed") == "void")
+    declined = void.filter(pl.col("closed_at") == pl.col("last")).height
+    days = (rows["closed_at"] - rows["due_at"]).dt.total_seconds().sum() / 86_400
+    return {
+        "fading": (void.height - declined) / max(days, 1.0),
+        "annoyed": declined / max(int(rows["made"].sum()), 1),
+    }
+
+
 def records(done: Run) -> list[Attempt]:
     """The attempts of a run."""
     return records_of(done.attempts, SCHEMAS["attempts"])
@@ -216,7 +229,8 @@ def once(seed: int, members: int, say: Any = print) -> dict[str, Told]:
         found[name] = told(last, through)
         say(f"  {name}: {found[name]}")
     say(f"  the best: {best(world, last):.3f}")
-    ours = Recovery(most=1 + MOST).fit(data)
+    ours = Recovery(most=1 + MOST, **leaving(log)).fit(data)
+    say(f"  by the log: {leaving(log)}")
     for name, policy in OURS.items():
         through = Through(world, ours, policy)
         found[name] = told(run(world, through, first=LOGGED, most=MOST), through)

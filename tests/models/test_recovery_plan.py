@@ -102,17 +102,18 @@ def test_chances_after_another_attempt_are_those_of_its_delay_and_number():
     columns = {
         "day": rng.integers(1, 29, size),
         "number": rng.integers(1, 6, size),
+        "tried": rng.integers(0, 4, size),
         "since_last": rng.uniform(0, 200, size),
         "reason": rng.choice(["low", "risk"], size).tolist(),
     }
     columns["nights"] = np.rint(columns["since_last"] / 24)
     hazard = Hazard.fitted(columns, rng.random(size) < 0.1 * columns["number"])
-    slots = {"day": np.arange(1, 20), "reason": "risk"}
+    slots = {"day": np.arange(1, 20), "reason": "risk", "number": 2}
     again = hazard.repeated(slots)
     since, places = np.array([1.0, 24.0, 100.0]), np.array([3, 0, 18])
     moved = {"day": slots["day"][places], "reason": "risk", "number": 4, "since_last": since}
-    whole = hazard.chances({**moved, "nights": np.rint(since / 24)})
-    assert again.chances(4, since, places) == pytest.approx(whole)
+    whole = hazard.chances({**moved, "tried": 2, "nights": np.rint(since / 24)})
+    assert again.chances(2, since, places) == pytest.approx(whole)
 
 
 def paydays(seed=0, size=20_000):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from matinee.payments.actions import HOUR
-from matinee.payments.facts import UNKNOWN, Facts
+from matinee.payments.facts import UNKNOWN, Facts, Try
 from matinee.payments.local_time import local_offsets, zone_of
 
 Times = NDArray[np.int64]
@@ -26,6 +26,7 @@ CATEGORIES = (
     "issuer_country",
     "funding",
     "reason",
+    "elsewhere",
     "last",
 )
 NUMBERS = (
@@ -33,6 +34,7 @@ NUMBERS = (
     "tokenised",
     "rank",
     "number",
+    "tried",
     "hour",
     "weekday",
     "fortnight",
@@ -47,11 +49,14 @@ NUMBERS = (
 def described(facts: Facts, rank: int) -> dict[str, Any]:
     """What stays the same whenever the instrument of a rank, from 1, is charged next.
 
-    `last` is the processor of the last attempt, `reason` why it brought nothing; `number` counts
-    the attempts so far.
+    `reason` is why its own last attempt brought nothing, `tried` how many it had; `elsewhere` is
+    why the last attempt on another instrument did not. `last` is the processor of the last attempt,
+    and `number` counts all.
     """
     means = facts.means[rank - 1] if 0 < rank <= len(facts.means) else UNKNOWN
     last = facts.tried[-1] if facts.tried else None
+    mine = [one for one in facts.tried if one.rank == rank]
+    others = [one for one in facts.tried if one.rank != rank]
     return {
         "country": facts.country,
         "currency": facts.currency,
@@ -60,19 +65,26 @@ def described(facts: Facts, rank: int) -> dict[str, Any]:
         "issuer": means.issuer,
         "issuer_country": means.issuer_country or facts.country,
         "funding": means.funding,
-        "reason": None if last is None else last.reason or last.status,
+        "reason": _why(mine),
+        "elsewhere": _why(others),
         "last": None if last is None else last.processor,
         "amount": float(facts.amount),
         "tokenised": float(means.tokenised),
         "rank": float(rank),
         "number": float(facts.number),
+        "tried": float(len(mine)),
     }
 
 
-def moments(facts: Facts, at: Times) -> Mapping[str, NDArray[np.float64]]:
+def _why(tried: Sequence[Try]) -> str | None:
+    return tried[-1].reason or tried[-1].status if tried else None
+
+
+def moments(facts: Facts, at: Times, rank: int = 1) -> Mapping[str, NDArray[np.float64]]:
     """What hangs on the time [N], microseconds since 1970: the hour, the weekday (Monday 0), the
     day of a cycle of 14 and that of the month where the member is, how many midnights there have
-    passed since the last attempt, and the hours since then and since the invoice was due; each [N].
+    passed since the last attempt on the instrument of a rank, and the hours since then and since
+    the invoice was due; each [N].
 
     >>> facts = Facts("when", 0, 999, "EUR", 0, 0, (), timezone="Asia/Tokyo")
     >>> {name: values.tolist() for name, values in moments(facts, np.array([20 * HOUR])).items()}
@@ -84,8 +96,9 @@ def moments(facts: Facts, at: Times) -> Mapping[str, NDArray[np.float64]]:
     days = local // (DAY * HOUR)
     dates = days.astype("datetime64[D]")
     since, nights = np.full(len(at), NEVER), np.full(len(at), NEVER // DAY)
-    if facts.tried:
-        last = np.array([facts.tried[-1].at], np.int64)
+    mine = [one.at for one in facts.tried if one.rank == rank]
+    if mine:
+        last = np.array(mine[-1:], np.int64)
         since = (at - last) / HOUR
         nights = (days - (last + local_offsets(last, zone)) // (DAY * HOUR)).astype(np.float64)
     return {

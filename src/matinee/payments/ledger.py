@@ -30,8 +30,8 @@ from matinee.payments.attempts import Tried, merged
 from matinee.payments.case import Case
 from matinee.payments.health import Alarm, Health
 
-KEPT = timedelta(days=60)
-"""For how long attempts are remembered: no network counts farther back, no grace is longer."""
+KEPT = timedelta(days=200)
+"""For how long attempts are remembered: no rule counts back farther than 180 days."""
 ALARM = Alarm()
 BULK_SECONDS = 1.0
 """How often bulk imports are looked for."""
@@ -65,7 +65,7 @@ class Ledger:
     kept.
 
     `load` reads them from the lake, `take` a row, at once or again, in any order, and `follow` what
-    other processes have written since. Thread-safe. About a kilobyte an attempt of the last 60
+    other processes have written since. Thread-safe. About a kilobyte an attempt of the last 200
     days.
     """
 
@@ -192,7 +192,7 @@ class Ledger:
             return None
 
     def reports(self, member_id: str, attempt_id: str) -> dict[str, Attempt]:
-        """The reports on an attempt of the last 60 days, by status."""
+        """The reports on an attempt that is remembered, by status."""
         with self._lock:
             member = self._members.get(member_id)
             return dict(member.reports.get(attempt_id, {})) if member else {}

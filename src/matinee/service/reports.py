@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -15,12 +15,13 @@ from matinee.lake.billing import Attempt
 from matinee.lake.schemas import SCHEMAS, TABLE_OF
 from matinee.lake.table import collect
 from matinee.payments.attempts import ORDER
-from matinee.payments.ledger import KEPT
 from matinee.payments.reasons import Reasons
 from matinee.service.charging.reports import contradiction, on_record
 from matinee.service.folder import Service
 from matinee.surfaces import Payments
 
+DECIDED = timedelta(days=60)
+"""For how long a decision is remembered: no grace is longer."""
 LOAD_SECONDS = 86_400.0
 """How often decisions are read anew, so that old ones are let go of."""
 
@@ -43,7 +44,7 @@ class Judged(NamedTuple):
 
 
 class Reports:
-    """What stands of payments, in memory: the ledger's rows, and the decisions of 60 days.
+    """What stands of payments, in memory: the ledger's rows, and the decisions of as long.
 
     `load` reads the decisions from the lake, `follow` takes in what has been decided since.
     Thread-safe. Some 100 bytes a decision.
@@ -59,7 +60,8 @@ class Reports:
         with self._lock:
             lake = self._service.lake
             self._loaded, self._followed = time.monotonic(), lake.inbox.last_seq()
-            mine = (pl.col("surface") == Payments.name) & (pl.col("at") > datetime.now(UTC) - KEPT)
+            since = datetime.now(UTC) - DECIDED
+            mine = (pl.col("surface") == Payments.name) & (pl.col("at") > since)
             rows = lake.scan("decisions").filter(mine).select("member_id", "decision_id")
             self._decided = set(map(hash, collect(rows, "decisions").iter_rows()))
 

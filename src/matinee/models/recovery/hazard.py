@@ -17,16 +17,25 @@ Floats = NDArray[np.float64]
 Columns = Mapping[str, Any]
 """By name, numbers [N] or words [N]; or one number or word for all."""
 
-CYCLES = {"hour": 24, "weekday": 7, "fortnight": 14, "day": 32, "number": 8, "nights": 4}
+CYCLES = {
+    "hour": 24,
+    "weekday": 7,
+    "fortnight": 14,
+    "day": 32,
+    "rank": 4,
+    "number": 8,
+    "tried": 6,
+    "nights": 4,
+}
 """Whole numbers from 0; what is greater counts as the greatest."""
 DELAYS = (0.5, 1, 2, 4, 8, 16, 24, 36, 48, 72, 96, 120, 168, 240, 336, 504, 5_000)
 """Where the classes of hours since something begin."""
-WORDS = ("reason", "issuer", "issuer_country", "funding", "network")
+WORDS = ("reason", "elsewhere", "issuer", "issuer_country", "funding", "network")
 SINCE = ("since_last", "since_due")
 PAIRS = (
     ("reason", "since_last"),
     ("reason", "nights"),
-    ("reason", "number"),
+    ("reason", "tried"),
     ("reason", "day"),
     ("issuer_country", "hour"),
     ("issuer_country", "weekday"),
@@ -36,7 +45,7 @@ PAIRS = (
 )
 """Which two tell more together than each alone."""
 BLOCKS = (*((name,) for name in (*CYCLES, *SINCE, *WORDS)), *PAIRS)
-OF_LAST = {"number", "since_last", "nights"}
+OF_LAST = {"number", "tried", "since_last", "nights"}
 """What changes with the attempt before."""
 
 
@@ -104,13 +113,15 @@ class Hazard:
         said = {"reason": columns.get("reason")}
         delays = np.array([0.0, *DELAYS])
         last = {**said, "since_last": delays, "nights": np.rint(delays / 24)}
-        numbers = {**said, "number": np.arange(CYCLES["number"])}
+        more = np.arange(CYCLES["number"])
+        first = {name: int(columns.get(name, 0)) for name in ("number", "tried")}
+        counts = {**said, **{name: count + more for name, count in first.items()}}
         of_delay = [b for b in BLOCKS if {"since_last", "nights"} & set(b)]
-        of_number = [b for b in BLOCKS if "number" in b]
+        of_number = [b for b in BLOCKS if {"number", "tried"} & set(b)]
         return Repeated(
             self.weights[0] + self._sums(columns, rows, fixed),
             self._sums(last, len(delays), of_delay),
-            self._sums(numbers, CYCLES["number"], of_number),
+            self._sums(counts, len(more), of_number),
         )
 
     def places(self, columns: Columns, rows: int) -> NDArray[np.int64]:
@@ -158,16 +169,16 @@ class Hazard:
 @dataclass(frozen=True)
 class Repeated:
     """The log odds of slots [N], without what hangs on the attempt before; what its delay adds, by
-    class; and what the number of attempts adds.
+    class; and what so many attempts more add, all on the same instrument.
     """
 
     base: Floats
     of_delay: Floats
     of_number: Floats
 
-    def chances(self, number: float, since: Floats, slots: NDArray[np.int64]) -> Floats:
-        """In these slots [M], after so many attempts, the last so many hours [M] before."""
-        counted = self.of_number[int(min(max(number, 0), len(self.of_number) - 1))]
+    def chances(self, more: int, since: Floats, slots: NDArray[np.int64]) -> Floats:
+        """In these slots [M], after so many more attempts, the last so many hours [M] before."""
+        counted = self.of_number[min(more, len(self.of_number) - 1)]
         delay = self.of_delay[np.searchsorted(DELAYS, since, "right")]
         found: Floats = expit(self.base[slots] + counted + delay)
         return found

@@ -170,25 +170,24 @@ class Recovery(Model):
         return kept - penalty, price.declined + penalty
 
     def _slots(self, facts: Facts) -> NDArray[np.float64]:
-        """What each slot is worth [H], with the mean price of the processors."""
-        at, static = slot_times(facts.at), described(facts, 1)
-        known = {**static, **moments(facts, at)}
+        """What each slot is worth [H], with whichever instrument is best there."""
+        worth = [self._with(facts, rank) for rank in range(1, len(facts.means) + 1)]
+        return np.max(worth, axis=0) if worth else np.full(len(HOURS), -np.inf)
+
+    def _with(self, facts: Facts, rank: int) -> NDArray[np.float64]:
+        """What each slot is worth [H] with the instrument of a rank, at the mean price of the
+        processors; the least where it may not be charged.
+        """
+        at = slot_times(facts.at)
+        known = {**described(facts, rank), **moments(facts, at, rank)}
         prices = list(facts.prices.values()) or [Price()]
-        gain, cost = np.mean([self._stakes(facts, price, 1) for price in prices], axis=0)
+        gain, cost = np.mean([self._stakes(facts, price, rank) for price in prices], axis=0)
         worth_now = np.exp(-self.fading * HOURS / DAY)
         stakes = Stakes(gain * worth_now, cost * worth_now, self.annoyed)
-        allowed = np.zeros(len(HOURS), bool)
-        for rank in range(1, len(facts.means) + 1):
-            allowed |= facts.allowed(rank)
-        again = self.hazard.repeated(known)
-
-        def later(
-            number: int, since: NDArray[np.float64], slots: NDArray[np.int64]
-        ) -> NDArray[np.float64]:
-            return again.chances(static["number"] + number, since, slots)
-
+        allowed, again = facts.allowed(rank), self.hazard.repeated(known)
         left = max(self.most - facts.number, 0)
-        return Slots(HOURS, allowed, self.hazard.chances(known)).worth(later, stakes, left)
+        slots = Slots(HOURS, allowed, self.hazard.chances(known))
+        return np.where(allowed, slots.worth(again.chances, stakes, left), -np.inf)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         inner = {f"approval_{name}": array for name, array in self.approval._arrays().items()}
@@ -210,7 +209,7 @@ def flattened(facts: Facts, rank: int, at: NDArray[np.int64]) -> dict[str, Any]:
     """All that may tell of an attempt at one time, by name."""
     return {
         **described(facts, rank),
-        **{name: float(column[0]) for name, column in moments(facts, at).items()},
+        **{name: float(column[0]) for name, column in moments(facts, at, rank).items()},
     }
 
 
