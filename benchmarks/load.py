@@ -42,7 +42,7 @@ def drive(
             began = time.perf_counter()
             head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n"
             writer.write(head.encode() + body)
-            status, answer, closing = await _answer(reader)
+            status, answer, closing = await answer_of(reader)
             load.seconds.append(time.perf_counter() - began)
             load.statuses[status] += 1
             if keep and status == 200:
@@ -61,7 +61,7 @@ def drive(
     return load
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bool]:
+async def answer_of(reader: asyncio.StreamReader) -> tuple[int, bytes, bool]:
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     status = int(head[9:12])
     at = head.index(b"content-length:") + 15

@@ -120,17 +120,6 @@ class Inbox:
         """
         return self.submit(records).result()
 
-    def held(self, records: Sequence[msgspec.Struct]) -> list[msgspec.Struct]:
-        """The rows that stand under the keys of records of logs, those that are kept here still."""
-        kinds = {row_key(SCHEMAS[TABLE_OF[type(one)]], one): type(one) for one in records}
-        keys, found = [key for key in kinds if key is not None], list[msgspec.Struct]()
-        for start in range(0, len(keys), BATCH_ROWS):
-            batch = keys[start : start + BATCH_ROWS]
-            marks = ", ".join("?" * len(batch))
-            rows = self._select(f"SELECT key, row FROM inbox WHERE key IN ({marks})", batch)  # noqa: S608
-            found += [_CHECK[kinds[key]].decode(row) for key, row in rows]
-        return found
-
     def close(self) -> None:
         """Commit what waits and stop the writer."""
         with self._door:

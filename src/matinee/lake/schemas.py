@@ -204,7 +204,7 @@ SCHEMAS: dict[str, Schema] = {
             records.Decision,
             ("member_id", "decision_id"),
             time="at",
-            cards=("request_id", "member_id", "subject", "context"),
+            cards=("request_id", "subject", "context"),
         ),
         Schema("eligible", records.Eligible, ("eligible",), bucketed=False),
         Schema(

@@ -16,12 +16,13 @@ from matinee.lake.schemas import SCHEMAS, TABLE_OF
 from matinee.lake.table import collect
 from matinee.payments.attempts import ORDER
 from matinee.payments.reasons import Reasons
-from matinee.service.charging.reports import contradiction, on_record
 from matinee.service.folder import Service
 from matinee.surfaces import Payments
 
 DECIDED = timedelta(days=60)
 """For how long a decision is remembered: no grace is longer."""
+SAME = ("invoice_id", "instrument_id", "processor", "amount", "currency")
+"""What all reports on an attempt must agree on."""
 LOAD_SECONDS = 86_400.0
 """How often decisions are read anew, so that old ones are let go of."""
 
@@ -102,9 +103,9 @@ class Reports:
         before = seen[whose]
         if one.status in before:
             return Judged(one, repeated=True)
-        if wrong := contradiction(one, list(before.values())):
+        if wrong := _contradiction(one, list(before.values())):
             return Judged(one, wrong=wrong)
-        row = on_record(one, list(before.values()), self._reasons)
+        row = _on_record(one, list(before.values()), self._reasons)
         judged = Judged(
             row,
             unknown_decision=one.decision_id is not None and not self._knows(one),
@@ -117,3 +118,19 @@ class Reports:
     def _knows(self, one: Attempt) -> bool:
         with self._lock:
             return hash((one.member_id, one.decision_id)) in self._decided
+
+
+def _on_record(one: Attempt, before: Sequence[Attempt], reasons: Reasons) -> Attempt:
+    """A report as it is kept: with the decision that earlier ones named, and with its reason."""
+    named = one.decision_id or (before[0].decision_id if before else None)
+    return reasons.noted(msgspec.structs.replace(one, decision_id=named))
+
+
+def _contradiction(one: Attempt, before: Sequence[Attempt]) -> str | None:
+    """What a report says otherwise than an earlier one, or `None`."""
+    if not before:
+        return None
+    names = [name for name in SAME if getattr(one, name) != getattr(before[0], name)]
+    if one.decision_id is not None and before[0].decision_id not in {None, one.decision_id}:
+        names.append("decision_id")
+    return f"another {', '.join(names)} than was reported before" if names else None

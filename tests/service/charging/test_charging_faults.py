@@ -28,8 +28,8 @@ from charging_service import (
 
 from fake_processor import AFTER, BEFORE, HARMLESS, FakeProcessor, Lottery
 from matinee.service.charging.http_gateway import HttpGateway
-from matinee.service.charging.reports import report
 from matinee.service.folder import Service
+from matinee.service.reports import Reports
 
 FAULTS = [*BEFORE, *HARMLESS, *(fault for fault in AFTER if fault != "slow")]
 ARRIVES = timedelta(minutes=30)
@@ -155,7 +155,8 @@ def live_through(folder, seed, *, invoices, rounds, die):
                     schedulers[place] = Mortal(services[place], gateways, clock, rng, die)
             told = [one for each in processors for one in reports_of(each, clock.at)]
             few = [one for one in told if rng.random() < 0.05] * rng.randint(0, 2)
-            report(service.lake, rng.sample(few, len(few)))
+            judged = Reports(service).judge(rng.sample(few, len(few)))
+            service.lake.put([one.row for one in judged if not (one.repeated or one.wrong)])
             passing.on()
         lottery.chance, clock.at = 0.0, max(clock.at, GRACE)
         last = new_charger(service, gateways, clock, anywhere)

@@ -3,5 +3,5 @@
 Open invoices are followed from the lake (:mod:`.book`), what each needs next is a function of its
 rows (:mod:`.bill`), one scheduler at a time may act on one (:mod:`.claims`), and the processor is
 asked over HTTP (:mod:`.http_gateway`) by :class:`.charger.Charger`. What processors report later
-comes in by :mod:`.reports`.
+comes in like all reports (:mod:`matinee.service.reports`).
 """
