@@ -1,15 +1,19 @@
 """Decisions on payments over HTTP: rules, and an answer in time whatever the champion does."""
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from matinee.api.app import AT_ONCE
 from matinee.lake.billing import Attempt, Instrument, Invoice, Processor
 from matinee.models import Cascade
 from matinee.service import training
 from matinee.service.folder import Service
+from waiting import DEADLINE, eventually
 
 NOW = datetime.now(UTC)
 PROCESSORS = [Processor(processor=name, currency="EUR") for name in ("gold", "moon")]
@@ -102,6 +106,28 @@ def test_a_champion_in_trouble_holds_up_no_payment(trouble, service, client_of, 
     assert f'matinee_fallbacks_total{{surface="payments",why="{trouble}"}} 1.0' in (
         client.get("/metrics").text
     )
+
+
+def test_those_who_come_to_a_busy_champion_are_answered_at_once(service, client_of, monkeypatch):
+    version = promoted(service)
+    client = client_of(service)
+    decider = client.api.runtime.champion("payments")
+    propose, free = decider.propose, threading.Event()
+
+    def held(asked):
+        assert free.wait(DEADLINE)
+        return propose(asked)
+
+    monkeypatch.setattr(decider, "propose", held)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        waiting = [pool.submit(ask, client, f"w{number}") for number in range(AT_ONCE)]
+        assert eventually(lambda: client.api._thinking == AT_ONCE)
+        said = ask(client, "late").json()
+        assert said["policy"] == "payments@fallback"
+        free.set()
+        assert {one.result().json()["policy"] for one in waiting} == {version}
+    assert eventually(lambda: client.api._thinking == 0)
+    assert 'why="busy"} 1.0' in client.get("/metrics").text
 
 
 def test_what_is_no_payment_is_refused_with_what_to_do(client):

@@ -191,7 +191,9 @@ def test_the_worker_seals_and_ends_with_its_server(folder, serve):
     assert eventually(lambda: not _alive(worker))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_server_and_worker_end_in_good_order(folder, serve, number):
     server = serve(folder, work=True)
     assert eventually(lambda: b'job_lag_seconds{job="seal"}' in server.ask("GET", "/metrics")[2])

@@ -62,6 +62,7 @@ def test_the_champion_is_the_best_on_validation_and_knew_nothing_later(service):
     assert champion.metrics["report"] == training.reports(service, "titles")[-1].name
 
 
+@pytest.mark.slow
 def test_the_true_values_are_told_in_a_sensible_order(tmp_path, capsys):
     demo.simulated(tmp_path / "shows", SMALL(pictures=0)).close()
     told = re.findall(r"^  (\S.*?) +(\d\.\d{3})  \(", capsys.readouterr().err, re.MULTILINE)

@@ -59,6 +59,10 @@ MAX_FEATURES, MAX_SHARED = 16_384, 2_048
 """
 
 
+AT_ONCE = 4
+"""Requests that champions with a fallback think about at a time."""
+
+
 class UnstorableError(Exception):
     """The request has a value that no row can hold."""
 
@@ -77,6 +81,7 @@ class Api:
 
     def __init__(self, runtime: Runtime, limits: Limits, max_batch: int = 5_000) -> None:
         self.runtime, self.max_batch = runtime, max_batch
+        self._thinking = 0
         self.metrics = Metrics()
         self.metrics.registry.register(ServiceGauges(runtime))
         self._encode = msgspec.json.Encoder().encode
@@ -124,16 +129,20 @@ class Api:
 
     async def _propose(self, surface: str, asked: Asked) -> tuple[Decider[Any], Decision]:
         """What the champion would decide; or the fallback, where there is one and the champion is
-        missing, fails, or takes too long.
+        missing, busy, fails, or takes too long.
         """
         decider, fallback = self.runtime.deciding(surface), self.runtime.fallback(surface)
         if fallback is None or decider is fallback:
             return decider, decider.propose(asked)
+        if self._thinking >= AT_ONCE:  # or those that are given up on would take all there is
+            self.metrics.fallbacks.labels(surface, "busy").inc()
+            return fallback, fallback.propose(asked)
         within = decider.surface.within.total_seconds()
+        self._thinking += 1
+        proposed = asyncio.get_running_loop().run_in_executor(None, decider.propose, asked)
+        proposed.add_done_callback(self._thought)
         try:
-            return decider, await asyncio.wait_for(
-                asyncio.to_thread(decider.propose, asked), within
-            )
+            return decider, await asyncio.wait_for(asyncio.shield(proposed), within)
         except MatineeError:
             raise
         except TimeoutError:
@@ -142,6 +151,12 @@ class Api:
             log.exception("the champion of %s failed; the fallback decides", surface)
             self.metrics.fallbacks.labels(surface, "failed").inc()
         return fallback, fallback.propose(asked)
+
+    def _thought(self, proposed: asyncio.Future[Decision]) -> None:
+        """A champion is done with a request, whether somebody waits for it still or not."""
+        self._thinking -= 1
+        if not proposed.cancelled():
+            proposed.exception()
 
     async def _assign(self, assigner: Assigner[Any], body: DecideBody) -> Response:
         asked, subjects = self._asked(body), list(dict.fromkeys(body.subjects))
