@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 DATA := $(abspath $(wildcard ../shared/data))
 MATINEE_DATA ?= $(DATA)
 export MATINEE_DATA
-# A worker a core, four at most; a file's tests stay together, with what they share.
-WORKERS := --numprocesses auto --maxprocesses 4 --dist loadfile
+# A worker a core and one more, for some tests wait; a file's tests stay together, with what they share.
+WORKERS := --numprocesses $(shell expr $$(nproc 2>/dev/null || echo 2) + 1) --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-all lint format bench clean help
 

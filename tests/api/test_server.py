@@ -118,23 +118,23 @@ def test_a_body_of_100_mb_is_refused_early(folder, serve):
     assert decide(server, 1)[0] == 200
 
 
-@pytest.mark.parametrize(
-    "smuggled",
-    [
-        b"content-length: 2\r\ncontent-length: 20\r\n\r\n{}",
-        b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}",
-        b"content-length: 99999999999999999999999\r\n\r\n{}",
-        b"content-length: -1\r\n\r\n{}",
-        b"x: " + b"y" * 200_000,
-        b"".join(b"x%d: y\r\n" % n for n in range(20_000)),
-    ],
+BAD_HEADS = (
+    b"content-length: 2\r\ncontent-length: 20\r\n\r\n{}",
+    b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}",
+    b"content-length: 99999999999999999999999\r\n\r\n{}",
+    b"content-length: -1\r\n\r\n{}",
+    b"x: " + b"y" * 200_000,
+    b"".join(b"x%d: y\r\n" % n for n in range(20_000)),
 )
-def test_heads_that_mean_no_good(folder, serve, smuggled):
+
+
+def test_heads_that_mean_no_good(folder, serve):
     server = serve(folder)
-    with server.connect() as client:
-        client.sendall(b"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\n" + smuggled)
-        assert client.recv(65_536)[9:12] in {b"400", b"431"}
-    assert decide(server, 1)[0] == 200
+    for number, smuggled in enumerate(BAD_HEADS):
+        with server.connect() as client:
+            client.sendall(b"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\n" + smuggled)
+            assert client.recv(65_536)[9:12] in {b"400", b"431"}, number
+        assert decide(server, number)[0] == 200
 
 
 def test_slow_clients_are_cut_off(folder, serve):

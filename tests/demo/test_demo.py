@@ -36,6 +36,7 @@ def service(simulated: Path):
         yield opened
 
 
+@pytest.mark.slow
 def test_it_says_what_it_does_and_how_to_go_on(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo.loop, "WorldSettings", SMALL)
     monkeypatch.setattr(demo.loop, "PICTURES", 2)
