@@ -31,8 +31,9 @@ from matinee.payments.bars import bars
 from matinee.payments.ledger import Ledger
 from matinee.payments.lessons import LEARNS_IN, lessons
 from matinee.policies import EpsilonGreedy, InverseGap, Policy
+from matinee.service.charging.deciding import Nobody
 from matinee.service.datasets import responses_of
-from matinee.surfaces import History, Payments, Request
+from matinee.surfaces import Payments, Request
 from matinee.surfaces.payments import WHEN
 from matinee.world.approval import Standing
 from matinee.world.optimum import optimum
@@ -45,16 +46,6 @@ MOST = 8
 """Attempts on an invoice after the first."""
 LOGGED, JUDGED = 60, 60
 """Days that are logged, and days after them that are judged."""
-
-
-class Nobody:
-    """Payments do not look at what members watched."""
-
-    def history(self, member_id: str) -> History:
-        return History()
-
-    def generation(self, member_id: str) -> int:
-        return 0
 
 
 class Through:

@@ -18,7 +18,8 @@ from matinee.lake.schemas import SCHEMAS
 from matinee.payments.actions import HOUR, STOP, hours_of, route_of, slot_at
 from matinee.payments.facts import FACTS, Facts
 from matinee.payments.lessons import LEARNS_IN, lessons
-from matinee.surfaces import History, Payments, Request, Situation, check
+from matinee.service.charging.deciding import Nobody
+from matinee.surfaces import Payments, Request, Situation, check
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 DUE = NOW - timedelta(days=2)
@@ -43,14 +44,6 @@ INVOICE = Invoice(
     timezone="Europe/Amsterdam",
     worth=4000,
 )
-
-
-class Nobody:
-    def history(self, member_id):
-        return History()
-
-    def generation(self, member_id):
-        return 0
 
 
 @pytest.fixture
@@ -310,6 +303,7 @@ def test_a_new_processor_and_what_comes_in_bulk_are_followed(lake, monkeypatch):
     assert "dusk/1" in left(surface, asked())[0]
     other = msgspec.structs.replace(INVOICE, invoice_id="i2", instruments=["c2"])
     frame = frame_of_records([other], SCHEMAS["invoices"], NOW)
+    surface = Payments.open(lake)
     lake.append("invoices", frame, source="file")
     assert not surface.follow()
     assert left(surface, asked(subject="i2"))[0] == ["dusk/1", "gold/1"]

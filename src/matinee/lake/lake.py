@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -170,6 +170,12 @@ class Lake:
     def records(self, table: str, *, as_of: datetime | None = None) -> list[Any]:
         """The same as records."""
         return records_of(self.current(table, as_of=as_of), SCHEMAS[table])
+
+    def appended(self, tables: Iterable[str]) -> tuple[int, ...]:
+        """The last number that came to each of these tables by `append`, past the inbox: who
+        follows the inbox reads anew where they change.
+        """
+        return tuple(self.tables[name].files.snapshot().appended for name in tables)
 
     def seal(self) -> dict[str, int]:
         """Move the inbox into the tables; rows moved, by table."""

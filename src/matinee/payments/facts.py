@@ -17,6 +17,8 @@ FACTS = "payment"
 """The feature of a request under which the facts of its invoice stand."""
 RANKS = 3
 """How many of an invoice's instruments may be charged, the preferred ones."""
+HOURS = np.array(SLOTS, np.int64)
+"""When slots begin [H], in whole hours from now."""
 LATEST = 12
 """How many earlier attempts go on record, the latest ones."""
 
@@ -143,9 +145,9 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def allowed(self, rank: int) -> NDArray[np.bool_]:
         """Whether the instrument of a rank may be charged in each slot [H]."""
-        hours, allowed = np.array(SLOTS), np.zeros(len(SLOTS), bool)
+        allowed = np.zeros(len(HOURS), bool)
         for first, last in self.open.get(str(rank), ()):
-            allowed |= (hours >= first) & (hours <= last)
+            allowed |= (first <= HOURS) & (last >= HOURS)
         return allowed
 
 
@@ -169,5 +171,5 @@ def slot_times(at: int) -> NDArray[np.int64]:
     2
     """
     whole = -(-at // HOUR)
-    times: NDArray[np.int64] = (whole + np.array(SLOTS, np.int64)) * HOUR
+    times: NDArray[np.int64] = (whole + HOURS) * HOUR
     return times

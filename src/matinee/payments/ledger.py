@@ -104,7 +104,7 @@ class Ledger:
             self._load(self._lake)
 
     def _load(self, lake: Lake) -> None:
-        marks, looked = _marks(lake), time.monotonic()
+        marks, looked = lake.appended(LEARNED), time.monotonic()
         followed, since = lake.inbox.last_seq(), datetime.now(UTC) - KEPT
         anew = Ledger(None, self.alarm)
         for name in (*OF_ALL, "invoices", "instruments"):
@@ -140,13 +140,13 @@ class Ledger:
         if time.monotonic() - self._looked < BULK_SECONDS:
             return False
         self._looked = time.monotonic()
-        return self._marks != _marks(lake) or lake.inbox.gone(LEARNED) > self._followed
+        return self._marks != lake.appended(LEARNED) or lake.inbox.gone(LEARNED) > self._followed
 
     def take(self, record: msgspec.Struct) -> None:
         """Take in one durable row, of these tables. The same again changes nothing."""
         with self._lock:
             if isinstance(record, Processor):
-                self.processors[record.processor] = record
+                self.processors = {**self.processors, record.processor: record}
             elif isinstance(record, Outage):
                 key = record.processor, record.starts_at
                 others = [o for o in self.outages if (o.processor, o.starts_at) != key]
@@ -209,17 +209,6 @@ class Ledger:
             cases = [None if one is None else self._case(invoice, one, mine) for one in instruments]
             return Account(invoice, instruments, tuple(merged(mine)), tuple(cases))
 
-    def open_invoices(self, at: datetime) -> list[Invoice]:
-        """Those that are due at a time and not closed, by (due_at, member, id)."""
-        with self._lock:
-            found = [
-                invoice
-                for member in self._members.values()
-                for invoice in member.invoices.values()
-                if invoice.closed is None and invoice.due_at <= at
-            ]
-        return sorted(found, key=lambda one: (one.due_at, one.member_id, one.invoice_id))
-
     def sent(self, at: datetime) -> Mapping[str, int]:
         """How many attempts went out in the calendar month (UTC) of a time, by processor."""
         month = _month(at)
@@ -263,12 +252,6 @@ class Ledger:
 
 def _card(instrument: Instrument) -> str:
     return instrument.fingerprint or instrument.instrument_id
-
-
-def _marks(lake: Lake) -> tuple[int, ...]:
-    """What changes when rows come past the inbox."""
-    snapshots = [lake.tables[name].files.snapshot() for name in LEARNED]
-    return tuple(one.appended for one in snapshots)
 
 
 def _month(at: datetime) -> str:

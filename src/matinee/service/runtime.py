@@ -73,7 +73,7 @@ class Runtime:
     def __init__(self, service: Service) -> None:
         self.service = service
         self._salt = service.salt()
-        self._marks, self._forgotten = self._bulk_marks(), tombstones(service.store)
+        self._marks, self._forgotten = service.lake.appended(BULK_TABLES), tombstones(service.store)
         self._generation, self._stale = service.registry.generation(), False
         self.members = Members(service.lake, service.settings.surfaces.titles.min_minutes)
         self.choices = Choices(service.lake, service.surfaces)
@@ -262,7 +262,8 @@ class Runtime:
 
     def _tables_changed(self) -> bool:
         """Whether rows came past the inbox, or members were forgotten; then all is read anew."""
-        marks, forgotten = self._bulk_marks(), tombstones(self.service.store)
+        marks = self.service.lake.appended(BULK_TABLES)
+        forgotten = tombstones(self.service.store)
         if marks == self._marks and forgotten == self._forgotten:
             return False
         self.members.load()
@@ -278,10 +279,6 @@ class Runtime:
         """Without what they keep of members who came before."""
         self._contents = Contents(self.service.lake)
         self._read = Recent[tuple[Model, Policy]](OTHERS + len(self.service.surfaces))
-
-    def _bulk_marks(self) -> dict[str, int]:
-        tables = self.service.lake.tables
-        return {name: tables[name].files.snapshot().appended for name in BULK_TABLES}
 
     def _reload(self) -> None:
         self.service.refresh()

@@ -111,6 +111,7 @@ class Payments(Surface):
         self.window, self.within, self.slack, self._policy = window, within, slack, policy
         self._steps: dict[tuple[Any, ...], _Step] = {}
         self._renew()
+        self._opened = self._routes.ids
 
     @classmethod
     def open(cls, lake: Lake, **settings: Any) -> Self:
@@ -118,17 +119,18 @@ class Payments(Surface):
         return cls(Ledger(lake), **settings)
 
     def follow(self) -> bool:
-        """Take in what was reported since; whether there are other routes to choose from now."""
-        before = self._routes
+        """Take in what was reported since; whether there are other routes than when it was made."""
         if self.ledger.follow():
+            self._steps.clear()
+        if self._knew != (self.ledger.processors, self.ledger.rules):
             self._renew()
-        return self._routes.ids != before.ids
+        return self._routes.ids != self._opened
 
     def _renew(self) -> None:
         """Look at processors and rules anew."""
+        self._knew = self.ledger.processors, self.ledger.rules
         self.book = self._book.extended(self.ledger.rules)
         self._routes = Candidates.of(_routes(self.ledger.processors))
-        self._steps.clear()
 
     @classmethod
     def actions(cls, lake: Lake, as_of: datetime | None = None) -> frozenset[str]:

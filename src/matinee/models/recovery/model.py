@@ -24,9 +24,8 @@ from matinee.models.recovery.hazard import CYCLES, SINCE, WORDS, Hazard
 from matinee.models.recovery.plan import Slots, Stakes
 from matinee.models.run import Run
 from matinee.payments.actions import SLOTS, STOP, hours_of, route_of, who
-from matinee.payments.facts import FACTS, Facts, Price, slot_times
+from matinee.payments.facts import FACTS, HOURS, Facts, Price, slot_times
 
-HOURS = np.array(SLOTS, np.int64)
 DAY = 24
 PLACE = {hours: place for place, hours in enumerate(SLOTS)}
 
@@ -139,7 +138,7 @@ class Recovery(Model):
         ranks = range(1, len(facts.means) + 1)
         at = np.array([facts.at], np.int64)
         chances = self._approvals(facts, ranks, at)
-        known = Vocabulary(self.approval.titles.ids)
+        known = self.approval.titles
         found = np.full(len(ids), -np.inf)
         for number, route in enumerate(routes):
             if route is None or route.rank not in ranks or route.processor not in facts.prices:

@@ -230,6 +230,4 @@ class Book:
             heappush(self._heap, (until, key))
 
     def _past_the_inbox(self) -> tuple[int, ...]:
-        tables = self._lake.tables
-        appended = (tables[name].files.snapshot().appended for name in BULK_TABLES)
-        return (self._forgotten(), *appended)
+        return (self._forgotten(), *self._lake.appended(BULK_TABLES))
