@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from matinee.lake.billing import Instrument, Invoice, Processor
 from matinee.lake.records import micros
 from matinee.payments.actions import HOUR, SLOTS, Step
+from matinee.payments.attempts import Tried
+from matinee.payments.reasons import Reasons
 
 FACTS = "payment"
 """The feature of a request under which the facts of its invoice stand."""
@@ -69,6 +71,13 @@ class Try(msgspec.Struct, frozen=True, omit_defaults=True):
     rank: int
     status: str
     reason: str | None = None
+
+    @classmethod
+    def of(cls, one: Tried, invoice: Invoice, reasons: Reasons) -> Self:
+        """What is known of an attempt on an invoice, with its reason as it is read."""
+        held, ids = one.held, invoice.instruments
+        rank = ids.index(held.instrument_id) + 1 if held.instrument_id in ids else 0
+        return cls(one.sent_at, held.processor, rank, one.status, reasons.of(held))
 
 
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -64,18 +64,16 @@ def _of_invoice(
     """The decision behind each attempt, if any, and its row."""
     reasons = Reasons.built_in()
     known = [instruments.get(one) for one in invoice.instruments]
-    ranks = {one: rank for rank, one in enumerate(invoice.instruments, start=1)}
     earlier: list[Try] = []
     for one in tried:
-        rank = ranks.get(one.held.instrument_id, 0)
+        this, who = Try.of(one, invoice, reasons), one.held.processor
         answered = one.status in {"approved", "declined"}
-        who = one.held.processor
-        if answered and 0 < rank <= RANKS and not _was_out(outages.get(who, ()), one.sent_at):
+        if answered and 0 < this.rank <= RANKS and not _was_out(outages.get(who, ()), this.at):
             facts = Facts.of("route", one.sent_at, invoice, known, earlier)
             yield (
                 one.held.decision_id,
                 {
-                    "action": route_id(Route(who, rank)),
+                    "action": route_id(Route(who, this.rank)),
                     "reward": float(one.status == "approved"),
                     "at": from_micros(one.sent_at),
                     "context": msgspec.json.encode(
@@ -83,7 +81,7 @@ def _of_invoice(
                     ).decode(),
                 },
             )
-        earlier.append(Try(one.sent_at, who, rank, one.status, reasons.of(one.held)))
+        earlier.append(this)
 
 
 def _latest(tables: Mapping[str, pl.LazyFrame], name: str) -> list[Any]:

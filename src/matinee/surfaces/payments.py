@@ -17,7 +17,6 @@ from matinee.lake.lake import Lake
 from matinee.lake.records import from_micros, micros
 from matinee.models import Cascade, Model, Recovery, Vocabulary
 from matinee.payments.actions import SLOTS, STOP, Route, Step, route_id, slot_id
-from matinee.payments.attempts import Tried
 from matinee.payments.bars import Bar, allowed, bars, penalty, processor_bar, promised
 from matinee.payments.case import Case
 from matinee.payments.facts import FACTS, RANKS, Facts, Price, Try, runs, slot_times
@@ -314,14 +313,10 @@ class Payments(Surface):
             for one in self._processors()
             if one.enabled
         }
-        tried = [self._try(account, one) for one in account.tried]
+        tried = [Try.of(one, invoice, self.book.reasons) for one in account.tried]
         return Facts.of(
             step, at, invoice, account.instruments, tried, prices=prices, unit=mine, **more
         )
-
-    def _try(self, account: Account, one: Tried) -> Try:
-        reason = self.book.reasons.of(one.held)
-        return Try(one.sent_at, one.held.processor, _rank(account, one), one.status, reason)
 
     def _unit(self, currency: str) -> float:
         try:
@@ -365,12 +360,6 @@ def _cases(account: Account) -> Iterator[tuple[int, Case]]:
     for rank, case in enumerate(account.cases[:RANKS], start=1):
         if case is not None:
             yield rank, case
-
-
-def _rank(account: Account, one: Tried) -> int:
-    """Which of the invoice's instruments was charged, from 1; 0 where it is none of them."""
-    ids, mine = account.invoice.instruments, one.held.instrument_id
-    return ids.index(mine) + 1 if mine in ids else 0
 
 
 def _explain(taken: _Taken, found: Sequence[Bar], lost: NDArray[np.bool_]) -> None:
