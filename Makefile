@@ -16,14 +16,14 @@ help:  ## Say what each target does
 demo: $(VENV)/.installed  ## Open a simulated streaming service and serve its home page
 	$(BIN)/matinee demo $(ARGS)
 
-test: lint  ## Lint, types, import rules, doctests and tests, with coverage
+test: lint  ## Lint, types, import rules, doctests and tests
+	$(BIN)/pytest $(WORKERS) -m "not slow" $(ARGS)
+
+test-all: lint  ## Everything, the slow suites too, with coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(WORKERS) -m "not slow" $(ARGS)
+	$(BIN)/coverage run -m pytest $(WORKERS) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-
-test-all: lint  ## Everything, the slow suites too
-	$(BIN)/pytest $(WORKERS) $(ARGS)
 
 lint: $(VENV)/.installed  ## Lint, format check, strict types, import rules
 	$(BIN)/ruff check --no-cache .

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from matinee.api.app import AT_ONCE
+from matinee.api.app import WAITING
 from matinee.lake.billing import Attempt, Instrument, Invoice, Processor
 from matinee.models import Cascade
 from matinee.service import training
@@ -119,15 +119,38 @@ def test_those_who_come_to_a_busy_champion_are_answered_at_once(service, client_
         return propose(asked)
 
     monkeypatch.setattr(decider, "propose", held)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        waiting = [pool.submit(ask, client, f"w{number}") for number in range(AT_ONCE)]
-        assert eventually(lambda: client.api._thinking == AT_ONCE)
+    with ThreadPoolExecutor(WAITING) as pool:
+        waiting = [pool.submit(ask, client, f"w{number}") for number in range(WAITING)]
+        assert eventually(lambda: client.api._thinking == WAITING)
         said = ask(client, "late").json()
         assert said["policy"] == "payments@fallback"
         free.set()
         assert {one.result().json()["policy"] for one in waiting} == {version}
     assert eventually(lambda: client.api._thinking == 0)
     assert 'why="busy"} 1.0' in client.get("/metrics").text
+
+
+def test_nobody_waits_for_a_champion_that_is_stuck(service, client_of, monkeypatch):
+    promoted(service)
+    client = client_of(service)
+    decider = client.api.runtime.champion("payments")
+    decider.surface.within = timedelta(milliseconds=50)
+    propose, free = decider.propose, threading.Event()
+
+    def held(asked):
+        assert free.wait(DEADLINE)
+        return propose(asked)
+
+    monkeypatch.setattr(decider, "propose", held)
+    assert ask(client, "first").json()["policy"] == "payments@fallback"
+    assert ask(client, "second").json()["policy"] == "payments@fallback"
+    told = client.get("/metrics").text
+    assert 'why="slow"} 1.0' in told
+    assert 'why="busy"} 1.0' in told
+    free.set()
+    assert eventually(
+        lambda: ask(client, str(time.monotonic())).json()["policy"] == decider.version
+    )
 
 
 def test_what_is_no_payment_is_refused_with_what_to_do(client):

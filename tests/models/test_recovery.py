@@ -76,7 +76,7 @@ def attempts(size=4000, seed=0):
 
 @pytest.fixture(scope="module")
 def model():
-    return Recovery(dispute=0.0).fit(attempts())
+    return Recovery(dispute=0.0, effort=0.0).fit(attempts())
 
 
 def believed(model, one, ids):
@@ -94,6 +94,13 @@ def test_a_route_is_worth_what_it_brings_less_what_it_costs(model):
         for p, who, cost in ((0.8, "gold", 5), (0.4, "gold", 5), (0.6, "moon", 2))
     ]
     assert worth == pytest.approx(expected, abs=0.7)
+
+
+def test_what_an_attempt_costs_beside_fees_is_a_share_of_the_amount(model):
+    dear = Recovery(dispute=0.0, effort=0.1).fit(attempts())
+    ids = ["gold/1", "gold/2", "moon/1"]
+    less = believed(model, facts(), ids) - believed(dear, facts(), ids)
+    assert less == pytest.approx([1.0, 1.0, 1.0])  # of 10 EUR, approved or not
 
 
 def test_penalties_of_networks_are_paid_whatever_comes_of_it(model):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,8 +61,8 @@ MAX_FEATURES, MAX_SHARED = 16_384, 2_048
 """
 
 
-AT_ONCE = 4
-"""Requests that champions with a fallback think about at a time."""
+WAITING = 16
+"""Requests that may wait for champions with a fallback; these think about one at a time."""
 
 
 class UnstorableError(Exception):
@@ -81,7 +83,8 @@ class Api:
 
     def __init__(self, runtime: Runtime, limits: Limits, max_batch: int = 5_000) -> None:
         self.runtime, self.max_batch = runtime, max_batch
-        self._thinking = 0
+        self._thinker = ThreadPoolExecutor(1, "thinking")
+        self._thinking, self._late = 0, 0
         self.metrics = Metrics()
         self.metrics.registry.register(ServiceGauges(runtime))
         self._encode = msgspec.json.Encoder().encode
@@ -134,29 +137,45 @@ class Api:
         decider, fallback = self.runtime.deciding(surface), self.runtime.fallback(surface)
         if fallback is None or decider is fallback:
             return decider, decider.propose(asked)
-        if self._thinking >= AT_ONCE:  # or those that are given up on would take all there is
+        if self._late or self._thinking >= WAITING:
             self.metrics.fallbacks.labels(surface, "busy").inc()
             return fallback, fallback.propose(asked)
-        within = decider.surface.within.total_seconds()
-        self._thinking += 1
-        proposed = asyncio.get_running_loop().run_in_executor(None, decider.propose, asked)
-        proposed.add_done_callback(self._thought)
+        within, thought = decider.surface.within.total_seconds(), self._think(decider, asked)
         try:
-            return decider, await asyncio.wait_for(asyncio.shield(proposed), within)
+            return decider, await asyncio.wait_for(asyncio.wrap_future(thought), within)
         except MatineeError:
             raise
         except TimeoutError:
             self.metrics.fallbacks.labels(surface, "slow").inc()
+            if not thought.done():  # it is at it, and nobody else's turn comes before it is done
+                self._late += 1
+                self._when_done(thought, self._caught_up)
         except Exception:  # a broken model stops no payment
             log.exception("the champion of %s failed; the fallback decides", surface)
             self.metrics.fallbacks.labels(surface, "failed").inc()
         return fallback, fallback.propose(asked)
 
-    def _thought(self, proposed: asyncio.Future[Decision]) -> None:
-        """A champion is done with a request, whether somebody waits for it still or not."""
+    def _think(self, decider: Decider[Any], asked: Asked) -> Future[Decision]:
+        """What the champion would decide, when its turn comes."""
+        self._thinking += 1
+        thought = self._thinker.submit(decider.propose, asked)
+        self._when_done(thought, self._thought)
+        return thought
+
+    def _when_done(self, thought: Future[Decision], then: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def done(_: Future[Decision]) -> None:
+            with suppress(RuntimeError):  # the server has ended meanwhile
+                loop.call_soon_threadsafe(then)
+
+        thought.add_done_callback(done)
+
+    def _thought(self) -> None:
         self._thinking -= 1
-        if not proposed.cancelled():
-            proposed.exception()
+
+    def _caught_up(self) -> None:
+        self._late -= 1
 
     async def _assign(self, assigner: Assigner[Any], body: DecideBody) -> Response:
         asked, subjects = self._asked(body), list(dict.fromkeys(body.subjects))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ NUMBERS = (
     "since_last",
     "since_due",
 )
-"""The names of what `described` and `moments` say."""
+"""The names of what `described` and a `Calendar` say."""
 
 
 def described(facts: Facts, rank: int) -> dict[str, Any]:
@@ -80,33 +80,46 @@ def _why(tried: Sequence[Try]) -> str | None:
     return tried[-1].reason or tried[-1].status if tried else None
 
 
-def moments(facts: Facts, at: Times, rank: int = 1) -> Mapping[str, NDArray[np.float64]]:
-    """What hangs on the time [N], microseconds since 1970: the hour, the weekday (Monday 0), the
-    day of a cycle of 14 and that of the month where the member is, how many midnights there have
-    passed since the last attempt on the instrument of a rank, and the hours since then and since
-    the invoice was due; each [N].
+class Calendar(NamedTuple):
+    """Times [N], microseconds since 1970, and what they are where the member is.
+
+    `known` says, each [N]: the date (days since 1970), the hour, the weekday (Monday 0), the day of
+    a cycle of 14 and that of the month, and the hours since the invoice was due.
+    """
+
+    at: Times
+    known: dict[str, NDArray[np.float64]]
+
+    def since(self, facts: Facts, rank: int) -> dict[str, NDArray[np.float64]]:
+        """How many local midnights have passed since the last attempt on the instrument of a rank,
+        and how many hours, each [N].
+        """
+        last = max((one.at for one in facts.tried if one.rank == rank), default=None)
+        if last is None:
+            long = np.full(len(self.at), NEVER)
+            return {"nights": np.floor(long / DAY), "since_last": long}
+        ahead = local_offsets(np.array([last], np.int64), zone_of(facts.timezone))[0]
+        nights = self.known["date"] - (last + ahead) // (DAY * HOUR)
+        return {"nights": nights, "since_last": (self.at - last) / HOUR}
+
+
+def calendar(facts: Facts, at: Times) -> Calendar:
+    """Of the times [N] what is the same for all instruments.
 
     >>> facts = Facts("when", 0, 999, "EUR", 0, 0, (), timezone="Asia/Tokyo")
-    >>> {name: values.tolist() for name, values in moments(facts, np.array([20 * HOUR])).items()}
-    {'hour': [5.0], 'weekday': [4.0], 'fortnight': [1.0], 'day': [2.0], 'nights': [416.0],
-     'since_last': [10000.0], 'since_due': [20.0]}
+    >>> known = calendar(facts, np.array([20 * HOUR])).known
+    >>> [f"{name} {values[0]:g}" for name, values in known.items()]
+    ['date 1', 'hour 5', 'weekday 4', 'fortnight 1', 'day 2', 'since_due 20']
     """
-    zone = zone_of(facts.timezone)
-    local = at + local_offsets(at, zone)
+    local = at + local_offsets(at, zone_of(facts.timezone))
     days = local // (DAY * HOUR)
     dates = days.astype("datetime64[D]")
-    since, nights = np.full(len(at), NEVER), np.full(len(at), NEVER // DAY)
-    mine = [one.at for one in facts.tried if one.rank == rank]
-    if mine:
-        last = np.array(mine[-1:], np.int64)
-        since = (at - last) / HOUR
-        nights = (days - (last + local_offsets(last, zone)) // (DAY * HOUR)).astype(np.float64)
-    return {
-        "hour": (local // HOUR % DAY).astype(np.float64),
-        "weekday": ((days + 3) % 7).astype(np.float64),
-        "fortnight": (days % 14).astype(np.float64),
-        "day": (dates - dates.astype("datetime64[M]")).astype(np.float64) + 1,
-        "nights": nights,
-        "since_last": since,
-        "since_due": (at - facts.due_at) / HOUR,
+    known = {
+        "date": days,
+        "hour": local // HOUR % DAY,
+        "weekday": (days + 3) % 7,
+        "fortnight": days % 14,
+        "day": (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1,
     }
+    columns = {name: values.astype(np.float64) for name, values in known.items()}
+    return Calendar(at, {**columns, "since_due": (at - facts.due_at) / HOUR})

@@ -78,7 +78,11 @@ def merged(reports: Iterable[Attempt]) -> list[Tried]:
     by_id: dict[str, list[Attempt]] = defaultdict(list)
     for report in reports:
         by_id[report.attempt_id].append(report)
-    tried = [_together(rows) for rows in by_id.values()]
+    return in_order(map(together, by_id.values()))
+
+
+def in_order(tried: Iterable[Tried]) -> list[Tried]:
+    """The oldest first, of those that were sent at one time by name."""
     return sorted(tried, key=lambda one: (one.sent_at, one.attempt_id))
 
 
@@ -87,8 +91,14 @@ def in_flight(tried: Iterable[Tried]) -> int:
     return sum(one.in_flight for one in tried)
 
 
-def _together(rows: list[Attempt]) -> Tried:
-    rows = sorted(rows, key=lambda row: (ORDER[row.status], micros(row.at), _content(row)))
+def together(reports: Iterable[Attempt]) -> Tried:
+    """One attempt, by at least one report on it."""
+    rows = list(reports)
+    if len(rows) == 1:  # as most are
+        (one,) = rows
+        at = micros(one.at)
+        return Tried(one, at, None if one.status in OPEN else at, one.fee, one.penalty)
+    rows.sort(key=lambda row: (ORDER[row.status], micros(row.at), _content(row)))
     held = rows[-1]
     sent = [micros(row.at) for row in rows if row.status == "sent"]
     sent_at = min(sent or [micros(row.at) for row in rows])

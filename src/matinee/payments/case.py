@@ -108,6 +108,9 @@ class Counted:
         times = self._times(term.rule.per)
         if term.codes:
             times, planned = np.sort(np.array(self.refusals(term), np.int64)), planned[:0]
+        most = 1 if term.rule.most is None else term.rule.most
+        if times.size + planned.size < most:
+            return np.zeros(at.shape, bool)
         counts = np.full(at.shape, times.size)
         if planned.size:
             counts += np.searchsorted(planned, at, "right")
@@ -115,7 +118,7 @@ class Counted:
             left = at - term.window
             counts -= np.searchsorted(times, left, "right")
             counts -= np.searchsorted(planned, left, "right")
-        reached: NDArray[np.bool_] = counts >= (1 if term.rule.most is None else term.rule.most)
+        reached: NDArray[np.bool_] = counts >= most
         return reached
 
     def _times(self, per: str) -> Times:

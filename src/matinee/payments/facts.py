@@ -86,7 +86,8 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     Times are microseconds since 1970; amounts minor units of its currency. `means` are its
     instruments by rank, `tried` the earlier attempts, oldest first, `number` how many there were.
     `prices` are those of the processors that may be used. `open` says in which slots each
-    instrument may be charged, as far as is known now: by rank, runs of first and last hour.
+    instrument may be charged, as far as is known now: by rank, runs of first and last hour; and
+    `reached` by which processors it can be.
     `penalties` are what a network takes for an attempt now, by rank. `unit` is what a minor unit is
     worth in the money of the service.
 
@@ -109,6 +110,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     tried: tuple[Try, ...] = ()
     prices: dict[str, Price] = {}
     open: dict[str, list[tuple[int, int]]] = {}
+    reached: dict[str, list[str]] = {}
     penalties: tuple[float, ...] = ()
     unit: float = 0.01
 

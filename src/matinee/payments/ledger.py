@@ -26,7 +26,7 @@ from matinee.lake.records import micros
 from matinee.lake.rows import decode_record, records_of
 from matinee.lake.schemas import SCHEMAS
 from matinee.lake.table import collect
-from matinee.payments.attempts import Tried, merged
+from matinee.payments.attempts import Tried, in_order, together
 from matinee.payments.case import Case
 from matinee.payments.health import Alarm, Health
 
@@ -58,6 +58,8 @@ class _Member:
     instruments: dict[str, Instrument] = field(default_factory=dict)
     reports: dict[str, dict[str, Attempt]] = field(default_factory=lambda: defaultdict(dict))
     """By attempt, by status."""
+    tried: dict[str, Tried] = field(default_factory=dict)
+    """By attempt, what its reports say together."""
 
 
 class Ledger:
@@ -168,6 +170,9 @@ class Ledger:
                 if not reports:
                     self._sent[record.processor, _month(record.at)] += 1
                 reports[record.status] = record
+                self._members[record.member_id].tried[record.attempt_id] = together(
+                    reports.values()
+                )
                 self._check(record)
                 whose = record.member_id, record.instrument_id
                 card = self._of_card.get(whose, record.instrument_id)
@@ -207,7 +212,7 @@ class Ledger:
             instruments = tuple(map(member.instruments.get, invoice.instruments))
             mine = _about(member, invoice_id)
             cases = [None if one is None else self._case(invoice, one, mine) for one in instruments]
-            return Account(invoice, instruments, tuple(merged(mine)), tuple(cases))
+            return Account(invoice, instruments, tuple(mine), tuple(cases))
 
     def sent(self, at: datetime) -> Mapping[str, int]:
         """How many attempts went out in the calendar month (UTC) of a time, by processor."""
@@ -237,17 +242,12 @@ class Ledger:
             if next(iter(by_status.values())).instrument_id == instrument.instrument_id
         ]
 
-    def _case(self, invoice: Invoice, instrument: Instrument, mine: Sequence[Attempt]) -> Case:
+    def _case(self, invoice: Invoice, instrument: Instrument, mine: Sequence[Tried]) -> Case:
         card = _card(instrument)
-        tried = merged([*mine, *self._on(card)])
+        others = (self._members[who].tried[which] for who, which in self._cards.get(card, ()))
+        on_other = [one for one in others if one.held.invoice_id != invoice.invoice_id]
+        tried = in_order([*mine, *on_other]) if on_other else mine
         return Case(invoice, instrument, tried, frozenset(self._same[card]))
-
-    def _on(self, card: str) -> list[Attempt]:
-        return [
-            report
-            for member_id, attempt_id in self._cards.get(card, ())
-            for report in self._members[member_id].reports[attempt_id].values()
-        ]
 
 
 def _card(instrument: Instrument) -> str:
@@ -258,10 +258,5 @@ def _month(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m}"
 
 
-def _about(member: _Member, invoice_id: str) -> list[Attempt]:
-    return [
-        report
-        for reports in member.reports.values()
-        for report in reports.values()
-        if report.invoice_id == invoice_id
-    ]
+def _about(member: _Member, invoice_id: str) -> list[Tried]:
+    return in_order(one for one in member.tried.values() if one.held.invoice_id == invoice_id)

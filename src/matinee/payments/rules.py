@@ -111,11 +111,18 @@ class RuleBook:
         """The rules for a network and the country of an issuer; where that is not known (`None`)
         the rules of single countries do not count.
         """
-        return [
-            term
-            for term in self.terms
-            if term.rule.network in {"*", network} and term.rule.region in {"*", country}
-        ]
+        found = self._found.get((network, country))
+        if found is None:
+            found = self._found[network, country] = [
+                term
+                for term in self.terms
+                if term.rule.network in {"*", network} and term.rule.region in {"*", country}
+            ]
+        return found
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, str | None], list[Term]]:
+        return {}
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:

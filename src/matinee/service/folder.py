@@ -209,6 +209,7 @@ class Service:
             window=asked.window.delta,
             most=asked.most,
             dispute=asked.dispute,
+            effort=asked.effort,
             limit=asked.limit,
             slack=asked.slack,
             within=timedelta(milliseconds=asked.answer_within_ms),

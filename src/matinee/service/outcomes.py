@@ -185,16 +185,13 @@ def _outcomes(
     """
     due = due.with_columns(closed_at=_closes(surface))
     found = events.scan()
-    answers = about_subjects(found, asked) if surface.unit == "subject" else found
-    rows = (
-        answers.join(due.lazy().select(*_IDS, "at", "closed_at"), on=_IDS)
-        .filter(
-            pl.col("known_at") <= pl.col("closed_at"),
-            pl.col("ts").is_between(pl.col("at"), pl.col("at") + surface.window, closed="left"),
-        )
-        .drop("at", "closed_at")
-    )
-    rewards = _rewards(surface, due, collect(rows, "events"))
+    if surface.reads == "events":
+        answers = about_subjects(found, asked) if surface.unit == "subject" else found
+        meant = due.lazy().select(*_IDS, decided="at", closed="closed_at")
+        rows = _in_time(surface, answers.join(meant, on=_IDS), "ts")
+    else:
+        rows = _after(surface, due.lazy(), found)
+    rewards = _rewards(surface, due, collect(rows, surface.reads))
     return rewards.join(due, on="decision_id").select(
         "decision_id",
         "member_id",

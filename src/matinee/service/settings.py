@@ -179,6 +179,14 @@ class RecoverySettings(Section, frozen=True):
     dispute: Annotated[
         float, Meta(ge=0, lt=1, description="Share of what is charged that is disputed later.")
     ] = 0.002
+    effort: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="What an attempt counts for beside its fees, as a share of the amount.",
+        ),
+    ] = 0.12
     limit: Annotated[
         float,
         Meta(gt=0, le=1e9, description="The most that an invoice may count for, either way."),

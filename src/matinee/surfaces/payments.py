@@ -98,6 +98,7 @@ class Payments(Surface):
         rates: Mapping[str, float] = NO_RATES,
         dispute: float = 0.002,
         most: int = 8,
+        effort: float = 0.12,
         limit: float = 10_000.0,
         window: timedelta = timedelta(days=30),
         within: timedelta = timedelta(milliseconds=50),
@@ -105,7 +106,7 @@ class Payments(Surface):
         policy: Policy = EXPLORE,
     ) -> None:
         self.ledger, self._book = ledger, book or RuleBook.built_in()
-        self.rates, self.dispute, self.most = rates, dispute, most
+        self.rates, self.dispute, self.most, self.effort = rates, dispute, most, effort
         self.reward_range = (-limit, limit)  # type: ignore[misc]
         self.window, self.within, self.slack, self._policy = window, within, slack, policy
         self._steps: dict[tuple[Any, ...], _Step] = {}
@@ -187,7 +188,8 @@ class Payments(Surface):
 
     def models(self) -> Sequence[Model]:
         high = self.reward_range[1]
-        return (Recovery(dispute=self.dispute, most=self.most, limit=high), Cascade(window=125))
+        ours = Recovery(dispute=self.dispute, most=self.most, effort=self.effort, limit=high)
+        return ours, Cascade(window=125)
 
     def fallback(self) -> tuple[Model, Policy]:
         """The fixed schedule, by whichever processor was down least of late."""
@@ -266,21 +268,22 @@ class Payments(Surface):
         """Try it again: in which slots no instrument may be charged, or by nobody."""
         taken, slots = _Taken(), slot_times(at)
         none = [Bar("instrument", "there is no instrument to charge", slots < 0)]
-        left, open_, preferred = np.zeros(len(slots), bool), {}, list[Bar]()
+        left, open_, reached = np.zeros(len(slots), bool), {}, {}
+        preferred = list[Bar]()
         for rank, case in _cases(account):
             found = bars(case, self.book, slots)
-            served = [self._lacking(one, case, slots) for one in self._processors()]
-            nobody = [bar.allowed for bar in served if bar is not None]
-            if served and len(nobody) == len(served):
-                works = np.logical_or.reduce(nobody)
-                found.append(Bar("processor", "no processor can charge it then", works))
+            served = {one.processor: self._lacking(one, case, slots) for one in self._processors()}
+            works = [np.ones(len(slots), bool) if b is None else b.allowed for b in served.values()]
+            if works and not (some := np.logical_or.reduce(works)).all():
+                found.append(Bar("processor", "no processor can charge it then", some))
             may = allowed(found, len(slots))
             open_[str(rank)] = runs(may)
+            reached[str(rank)] = [who for who, b in served.items() if b is None or b.allowed.any()]
             left |= may
             preferred = preferred or found
         _explain(taken, preferred or none, ~left)
         penalties = tuple(self._penalty(account, case, slots[:1]) for case in account.cases)
-        facts = self._facts("when", account, at, open=open_, penalties=penalties)
+        facts = self._facts("when", account, at, open=open_, reached=reached, penalties=penalties)
         return _Step(facts, taken.masks())
 
     def _processors(self) -> list[Processor]:

@@ -94,7 +94,19 @@ class Columns:
 
     def encode(self, context: Context) -> Doubles:
         """Rows [N, 2 P]: numbers, then classes: 0 for none, NaN for one that is not known."""
-        return self.rows([column_of(context, name) for name in self.by], len(context))
+        columns = [_values(context, name) for name in self.by]
+        numbers = np.array([[_number(one) for one in column] for column in columns], np.float64)
+        lost = np.isnan(numbers) & ~self.missed.reshape(-1, 1)
+        codes = [
+            [0 if (text := _class(one)) is None else known.get(text, np.nan) for one in column]
+            for known, column in zip(self._known, columns, strict=True)
+        ]
+        numbers, shape = (
+            np.where(lost, self.fill.reshape(-1, 1), numbers),
+            (len(self.by), len(context)),
+        )
+        both = (numbers.reshape(shape), np.array(codes, np.float64).reshape(shape))
+        return np.concatenate(both).T
 
     def rows(self, columns: Sequence[Column], size: int) -> Doubles:
         """The same of columns."""

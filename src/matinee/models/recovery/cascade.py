@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from matinee.models.base import Floats, Model, checked
 from matinee.models.data import Context, Dataset, Indices, ResponseShard, Vocabulary
+from matinee.models.recovery.actions import Actions, processors_of
 from matinee.models.run import Run
-from matinee.payments.actions import HOUR, hours_of, route_of, who
-from matinee.payments.facts import FACTS, Facts
+from matinee.payments.actions import HOUR, who
+from matinee.payments.facts import FACTS, HOURS, RANKS, Facts
 
 DAY = 24
 
@@ -70,51 +71,60 @@ class Cascade(Model):
     def of(cls, actions: Vocabulary, rates: Mapping[str, float], **settings: Any) -> Self:
         """One that takes these shares of approved attempts, by processor, as they are."""
         model = cls(**settings)
-        model.titles, model._rates = actions, dict(rates)
+        model.titles = actions
+        model._know(rates)
         return model
+
+    def _know(self, rates: Mapping[str, float]) -> None:
+        self._rates, self._processors = dict(rates), processors_of(self.titles.ids)
+        self._actions = Actions.of(self.titles.ids, self._processors)
 
     def _fit(self, dataset: Dataset, run: Run) -> None:
         asked = (dataset.titles.ids, self.window)
         none = _Answers((), np.zeros(0, np.int64), np.zeros(0))
         found = dataset.reduce_responses(_answers, _Answers.joined, asked) or none
         everyone = found.rewards.mean() if len(found.rewards) else 0.0
-        self._rates = {}
-        for processor in sorted({*found.who, *map(who, dataset.titles.ids)}):
+        rates = {}
+        for processor in processors_of(dataset.titles.ids).ids:
             mine = found.rewards[np.array([one == processor for one in found.who], bool)]
             latest = (
                 mine[-self.window :] if self.window else mine[: 0 if self.window == 0 else None]
             )
             total = latest.sum() + self.strength * everyone
-            self._rates[processor] = float(total / (len(latest) + self.strength))
+            rates[processor] = float(total / (len(latest) + self.strength))
+        self._know(rates)
 
     def _scores(self, context: Context, candidates: Indices | None) -> Floats:
-        places = range(len(self.titles)) if candidates is None else candidates.tolist()
-        ids = [self.titles.ids[place] if place >= 0 else None for place in places]
-        rows = [self._row(None if t is None else Facts.read(t), ids) for t in context.values(FACTS)]
-        return np.array(rows, np.float64).reshape(len(context), len(ids))
+        asked = self._actions.take(candidates)
+        rows = [
+            self._worth(None if told is None else Facts.read(told), asked)
+            for told in context.values(FACTS)
+        ]
+        return np.array(rows, np.float64).reshape(len(context), len(asked.ranks))
 
-    def _row(self, facts: Facts | None, ids: Sequence[str | None]) -> list[float]:
+    def _worth(self, facts: Facts | None, asked: Actions) -> NDArray[np.float64]:
+        rates = np.array([*(self._rates.get(who, 0.0) for who in self._processors.ids), 0.0])
         if facts is None:
-            return [0.0 if one is None else self._rates.get(who(one), 0.0) for one in ids]
-        if facts.step == "route":
-            return [0.0 if one is None else self._route(facts, one) for one in ids]
-        return [-1e6 if one is None else self._slot(facts, one) for one in ids]
+            return rates[asked.processors]
+        if facts.step == "when":
+            return self._slots(facts)[asked.slots]
+        declined = np.zeros((len(rates), RANKS + 1))
+        for one in facts.tried:
+            if one.rank <= RANKS:
+                declined[self._processors.encode([one.processor]), one.rank] = 1.0
+        ranks = np.minimum(asked.ranks, RANKS)
+        worth = rates[asked.processors] - declined[asked.processors, ranks] - 0.001 * ranks
+        return np.where(asked.processors >= 0, worth, 0.0)
 
-    def _route(self, facts: Facts, action: str) -> float:
-        route = route_of(action)
-        declined = any(
-            one.processor == route.processor and one.rank == route.rank for one in facts.tried
-        )
-        return self._rates.get(route.processor, 0.0) - declined - 0.001 * route.rank
-
-    def _slot(self, facts: Facts, action: str) -> float:
-        """Hours off the schedule, below 0; a stop is best when no day is left."""
+    def _slots(self, facts: Facts) -> NDArray[np.float64]:
+        """Hours off the schedule of each slot, below 0; then of a stop, which is best when no day
+        is left, and of what is neither.
+        """
         elapsed = (facts.at - facts.due_at) / HOUR
         left = [day for day in self.days[max(facts.number - 1, 0) :] if day * DAY > elapsed]
-        hours = hours_of(action)
-        if hours is None:
-            return -1e5 if left else 0.0
-        return -abs(elapsed + hours - left[0] * DAY) if left else -1e5
+        if not left:
+            return np.array([*np.full(len(HOURS), -1e5), 0.0, -1e6])
+        return np.array([*-np.abs(elapsed + HOURS - left[0] * DAY), -1e5, -1e6])
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         known = sorted(self._rates)
@@ -126,7 +136,7 @@ class Cascade(Model):
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         known = [str(one) for one in arrays["processors"].tolist()]
         rates = checked(arrays["rates"], (len(known),), np.float64)
-        self._rates = dict(zip(known, rates.tolist(), strict=True))
+        self._know(dict(zip(known, rates.tolist(), strict=True)))
 
 
 class _Answers(NamedTuple):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -30,9 +31,19 @@ CYCLES = {
 """Whole numbers from 0; what is greater counts as the greatest."""
 DELAYS = (0.5, 1, 2, 4, 8, 16, 24, 36, 48, 72, 96, 120, 168, 240, 336, 504, 5_000)
 """Where the classes of hours since something begin."""
-WORDS = ("reason", "elsewhere", "issuer", "issuer_country", "funding", "network")
+FROM = np.array([0.0, *DELAYS])
+"""The least delay of each class."""
+WORDS = (
+    "reason",
+    "elsewhere",
+    "issuer",
+    "issuer_country",
+    "funding",
+    "network",
+    "processor",
+)
 SINCE = ("since_last", "since_due")
-PAIRS = (
+TOGETHER = (
     ("reason", "since_last"),
     ("reason", "nights"),
     ("reason", "tried"),
@@ -42,11 +53,31 @@ PAIRS = (
     ("issuer_country", "day"),
     ("issuer_country", "fortnight"),
     ("funding", "day"),
+    ("processor", "issuer_country"),
+    ("processor", "issuer"),
+    ("processor", "network"),
+    ("processor", "reason"),
+    ("processor", "reason", "issuer_country"),
+    ("processor", "reason", "issuer"),
+    ("processor", "reason", "network"),
 )
-"""Which two tell more together than each alone."""
-BLOCKS = (*((name,) for name in (*CYCLES, *SINCE, *WORDS)), *PAIRS)
-OF_LAST = {"number", "tried", "since_last", "nights"}
+"""Which tell more together than each alone."""
+BLOCKS = (*((name,) for name in (*CYCLES, *SINCE, *WORDS)), *TOGETHER)
+PASSED = (
+    ("reason", "issuer_country", "day"),
+    ("reason", "issuer_country", "fortnight"),
+    ("reason", "funding", "day"),
+)
+"""Whose days, each that began since the attempt before, tell by themselves: on some money comes."""
+MOST_PASSED = 31
+"""Days that are looked back at."""
+OF_DELAY = tuple(block for block in BLOCKS if {"since_last", "nights"} & set(block))
+OF_NUMBER = tuple(block for block in BLOCKS if {"number", "tried"} & set(block))
 """What changes with the attempt before."""
+FIXED = tuple(block for block in BLOCKS if block not in (*OF_DELAY, *OF_NUMBER))
+OF_PROCESSOR = tuple(block for block in BLOCKS if "processor" in block)
+ROUNDS, DRAWN = 5, 3.0
+"""How often the sizes of weights are found anew, and how many weights the prior counts for."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +85,22 @@ class Hazard:
     r"""A discrete-time hazard: logistic regression on classes of what is known at a slot.
 
     With x the classes that a slot falls into (its local hour, the day of the month, how long after
-    the last attempt and why that failed, and pairs of them) and w a weight each,
+    the last attempt and why that failed, and some of them together), P(t) the days that
+    have come due since that attempt, and w and u a weight each,
 
-    .. math:: h(t) = \frac{1}{1 + \exp(-w_0 - \sum_{j \in x(t)} w_j)}
+    .. math:: h(t) = \frac{1}{1 + \exp(-w_0 - \sum_{j \in x(t)} w_j - \sum_{d \in P(t)} u_d)}
 
-    is fitted by maximum likelihood with the penalty :math:`\frac{\lambda}{2} \sum_j w_j^2`, which
-    draws what was seen seldom to nothing. Pairs have weights of their own, so that pay-days may
-    differ by country, say. A word that was not met counts as none.
+    is fitted by maximum likelihood with the penalty :math:`\sum_j \frac{\lambda_{b(j)}}{2} w_j^2`,
+    which draws what was seen seldom to nothing. So an attempt after the 25th has come differs from
+    one before, and pay-days differ by country and by why it failed. A word that was not met counts
+    as none.
+
+    How far the weights of a block lie apart, :math:`1 / \lambda_b`, is found by maximising the
+    evidence (MacKay), with the curvature of each weight by itself, from a prior of `strength` that
+    counts as much as three weights: :math:`\lambda_b = (\gamma_b + 3) / (\sum w^2 + 3 / strength)`,
+    :math:`\gamma_b` the weights that the attempts tell of.
+
+    D. J. C. MacKay: Bayesian interpolation. Neural Computation 4(3), 1992, 415-447.
 
     `words` are those met, by column, in order; `weights` [1 + W], the first for all.
 
@@ -76,112 +116,198 @@ class Hazard:
     weights: Floats
 
     @classmethod
-    def fitted(cls, columns: Columns, approved: NDArray[np.bool_], strength: float = 2.0) -> Hazard:
-        """From N attempts: what was known of each, and whether it was approved [N]; `strength` is
-        lambda > 0.
-        """
+    def fitted(
+        cls, columns: Columns, approved: NDArray[np.bool_], strength: float = 30.0
+    ) -> Hazard:
+        """From N attempts: what was known of each, and whether it was approved [N]."""
         words = {name: _met(columns.get(name)) for name in WORDS}
         empty = cls(words, np.zeros(0))
-        places = empty.places(columns, len(approved))
-        size = empty.size
-        rows = np.concatenate([np.zeros((len(places), 1), np.int64), places + 1], axis=1)
-        design = csr_array(
-            (
-                np.ones(rows.size),
-                rows.ravel(),
-                np.arange(len(rows) + 1, dtype=np.int64) * rows.shape[1],
-            ),
-            shape=(len(rows), size + 1),
-        )
-        return cls(words, _fit(design, approved.astype(np.float64), strength))
+        sizes = [prod(shape) for shape in empty._shapes.values()]
+        of = np.repeat(np.arange(len(sizes)), sizes)
+        return cls(words, _fit(empty.design(columns, len(approved)), approved, of, strength))
 
     @property
     def size(self) -> int:
-        """How many classes there are, pairs and all."""
-        return sum(self._block_sizes())
+        """How many weights there are beside the first."""
+        return sum(map(prod, self._shapes.values()))
 
     def chances(self, columns: Columns) -> Floats:
         """The chances [N]; at least one column has a value for each slot."""
         rows = max(np.size(values) for values in columns.values())
-        found: Floats = expit(self.weights[0] + self._sums(columns, rows, BLOCKS))
+        found: Floats = expit(self.design(columns, rows) @ self.weights)
         return found
 
-    def repeated(self, columns: Columns) -> Repeated:
-        """The chances in the same slots [N] when the attempt before is another one."""
-        rows = max(np.size(values) for values in columns.values())
-        fixed = [block for block in BLOCKS if not OF_LAST & set(block)]
-        said = {"reason": columns.get("reason")}
-        delays = np.array([0.0, *DELAYS])
-        last = {**said, "since_last": delays, "nights": np.rint(delays / 24)}
+    def design(self, columns: Columns, rows: int) -> csr_array:
+        """How often each weight counts for each of N attempts, [N, 1 + W]."""
+        codes, start = self._codes(columns, (*BLOCKS, *PASSED)), 1
+        places, counts = [np.zeros(rows, np.int64)], [np.arange(rows)]
+        passed, whose = _passed(columns, rows)
+        for block, shape in self._shapes.items():
+            if block in BLOCKS:
+                classes, row = tuple(codes[name] for name in block), np.arange(rows)
+            else:
+                said = (np.broadcast_to(codes[name], rows)[whose] for name in block[:-1])
+                classes, row = (*said, _calendar(passed)[block[-1]]), whose
+            place = start + np.ravel_multi_index(np.broadcast_arrays(*classes), shape)
+            places.append(np.broadcast_to(place, len(row)))
+            counts.append(row)
+            start += prod(shape)
+        row, place = np.concatenate(counts), np.concatenate(places)
+        return csr_array((np.ones(len(row)), (row, place)), shape=(rows, start))
+
+    def ahead(self, columns: Columns) -> Ahead:
+        """What is to come in slots [N]: with one word a column, and N of at least one."""
+        rows, said = (
+            max(np.size(one) for one in columns.values()),
+            {"reason": columns.get("reason")},
+        )
+        last = {**said, "since_last": FROM, "nights": np.rint(FROM / 24)}
         more = np.arange(CYCLES["number"])
         first = {name: int(columns.get(name, 0)) for name in ("number", "tried")}
         counts = {**said, **{name: count + more for name, count in first.items()}}
-        of_delay = [b for b in BLOCKS if {"since_last", "nights"} & set(b)]
-        of_number = [b for b in BLOCKS if {"number", "tried"} & set(b)]
-        return Repeated(
-            self.weights[0] + self._sums(columns, rows, fixed),
-            self._sums(last, len(delays), of_delay),
-            self._sums(counts, len(more), of_number),
+        base = self._sums(columns, FIXED) + np.zeros(rows)
+        passed, before = self._passed(columns, rows)
+        now = self._sums(columns, (*OF_DELAY, *OF_NUMBER)) - self.weights[0]
+        return Ahead(
+            base + now + passed - before,
+            base + passed,
+            passed,
+            self._sums(last, OF_DELAY) - self.weights[0],
+            self._sums(counts, OF_NUMBER) - self.weights[0],
         )
 
-    def places(self, columns: Columns, rows: int) -> NDArray[np.int64]:
-        """Which classes each of N slots falls into, [N, F]."""
-        return np.stack([np.broadcast_to(code, rows) for code in self._places(columns)], axis=1)
+    def processors(self, columns: Columns, names: Sequence[str]) -> Floats:
+        """What each processor [P] adds to the log odds where the same is known, the slot aside."""
+        added: Floats = self._sums({**columns, "processor": names}, OF_PROCESSOR) - self.weights[0]
+        return added
 
-    def _sums(self, columns: Columns, rows: int, blocks: Sequence[tuple[str, ...]]) -> Floats:
-        """The sum of the weights of some blocks [N]."""
-        total = np.zeros(rows)
-        for place in self._places(columns, blocks):
-            total += self.weights[place + 1]
+    def _passed(self, columns: Columns, rows: int) -> tuple[Any, Any]:
+        """What all days add up to, from a first one to the slot [N], and to the attempt before."""
+        if "date" not in columns:
+            return 0.0, 0.0
+        first, last = _due(columns, rows)
+        start = int(first.min())
+        days = _calendar(np.arange(start, int(last.max()) + 1))
+        codes = self._codes(columns, [block[:-1] for block in PASSED])
+        each = sum(self._tables[b][(*(codes[n] for n in b[:-1]), days[b[-1]])] for b in PASSED)
+        total = np.cumsum(each)
+        return total[last - start], total[first - start]
+
+    def _sums(self, columns: Columns, blocks: Sequence[tuple[str, ...]]) -> Any:
+        """The first weight, and those of some blocks: a number, or [N] where a column has them."""
+        codes, total = self._codes(columns, blocks), self.weights[0]
+        for block in blocks:
+            total = total + self._tables[block][tuple([codes[name] for name in block])]
         return total
 
-    def _places(
-        self, columns: Columns, blocks: Sequence[tuple[str, ...]] = BLOCKS
-    ) -> list[NDArray[np.int64]]:
-        codes, sizes, found, start = self._codes(columns), self._sizes(), [], 0
-        for block, size in zip(BLOCKS, self._block_sizes(), strict=True):
-            if block in blocks:
-                first = codes[block[0]]
-                code = first if len(block) == 1 else first * sizes[block[1]] + codes[block[1]]
-                found.append(start + code)
-            start += size
-        return found
+    @cached_property
+    def _tables(self) -> dict[tuple[str, ...], Floats]:
+        """The weights of each block, by the class of each of its names."""
+        tables, start = {}, 1
+        for block, shape in self._shapes.items():
+            tables[block] = self.weights[start : start + prod(shape)].reshape(shape)
+            start += prod(shape)
+        return tables
 
-    def _block_sizes(self) -> list[int]:
-        sizes = self._sizes()
-        return [prod(sizes[name] for name in block) for block in BLOCKS]
-
-    def _sizes(self) -> dict[str, int]:
+    @cached_property
+    def _shapes(self) -> dict[tuple[str, ...], tuple[int, ...]]:
         words = {name: len(self.words[name]) + 1 for name in WORDS}
-        return {**CYCLES, **dict.fromkeys(SINCE, len(DELAYS) + 1), **words}
+        sizes = {**CYCLES, **dict.fromkeys(SINCE, len(FROM)), **words}
+        return {block: tuple(sizes[name] for name in block) for block in (*BLOCKS, *PASSED)}
 
-    def _codes(self, columns: Columns) -> dict[str, NDArray[np.int64]]:
-        codes = {}
-        for name, size in CYCLES.items():
-            codes[name] = np.clip(np.asarray(columns.get(name, 0)), 0, size - 1).astype(np.int64)
-        for name in SINCE:
-            codes[name] = np.searchsorted(DELAYS, np.asarray(columns.get(name, 0.0)), "right")
-        for name in WORDS:
-            codes[name] = _code(columns.get(name), self.words[name])
-        return codes
+    @cached_property
+    def _numbers(self) -> dict[str, dict[str, int]]:
+        """The class of each word, from 1."""
+        return {
+            name: {word: number for number, word in enumerate(self.words[name], start=1)}
+            for name in WORDS
+        }
+
+    def _codes(self, columns: Columns, blocks: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+        """The class of each name of some blocks: a whole number, or [N]."""
+        names = {name for block in blocks for name in block}
+        return {name: self._code(name, columns.get(name)) for name in names}
+
+    def _code(self, name: str, value: Any) -> Any:
+        if name in WORDS:
+            known = self._numbers[name]
+            if value is None or isinstance(value, str):
+                return known.get(value or "", 0)
+            return np.fromiter((known.get(str(one), 0) for one in value), np.int64, len(value))
+        if value is None:
+            value = 0
+        if name in SINCE:
+            return np.searchsorted(DELAYS, value, "right")
+        if isinstance(value, (int, float)):
+            return min(max(int(value), 0), CYCLES[name] - 1)
+        return np.minimum(np.maximum(value, 0), CYCLES[name] - 1).astype(np.int64)
 
 
 @dataclass(frozen=True)
-class Repeated:
-    """The log odds of slots [N], without what hangs on the attempt before; what its delay adds, by
-    class; and what so many attempts more add, all on the same instrument.
+class Ahead:
+    """Log odds over slots [N] for one instrument: of the `next` attempt; and of those that follow
+    `base`, without what hangs on the attempt before, what the days have added up to, `passed`, what
+    a delay adds, by class, and what so many attempts more add.
     """
 
+    next: Floats
     base: Floats
+    passed: Any
     of_delay: Floats
     of_number: Floats
 
-    def chances(self, more: int, since: Floats, slots: NDArray[np.int64]) -> Floats:
-        """In these slots [M], after so many more attempts, the last so many hours [M] before."""
-        counted = self.of_number[min(more, len(self.of_number) - 1)]
+    def plus(self, added: float) -> Ahead:
+        """The same with so much more log odds everywhere."""
+        return replace(self, next=self.next + added, base=self.base + added)
+
+    def chances(
+        self,
+        more: NDArray[np.int64],
+        since: Floats,
+        before: NDArray[np.int64],
+        slots: NDArray[np.int64],
+    ) -> Floats:
+        """In these slots [M], after so many more attempts [K, 1], the last of them so many hours
+        [M] before, in slots [M]; [K, M].
+        """
+        counted = self.of_number[np.minimum(more, len(self.of_number) - 1)]
         delay = self.of_delay[np.searchsorted(DELAYS, since, "right")]
-        found: Floats = expit(self.base[slots] + counted + delay)
+        passed = self.passed[before] if np.ndim(self.passed) else 0.0
+        found: Floats = expit(self.base[slots] - passed + delay + counted)
         return found
+
+
+def _passed(columns: Columns, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The days that came due since the attempt before, of all rows, and whose [D] each is."""
+    if "date" not in columns:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    first, last = _due(columns, rows)
+    many = last - first
+    whose = np.repeat(np.arange(rows), many)
+    back = np.arange(len(whose)) - np.repeat(np.cumsum(many) - many, many)
+    return last[whose] - back, whose
+
+
+def _due(columns: Columns, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Up to which day, as days since 1970, what falls due has come by the attempt before, and by
+    the slot, [N] each: what falls due at a weekend comes on the Friday before.
+    """
+    date = np.broadcast_to(columns["date"], rows).astype(np.int64)
+    nights = np.clip(columns.get("nights", 0), 0, MOST_PASSED).astype(np.int64)
+    ahead = np.array([0, 0, 0, 0, 2, 1, 0])
+    first, last = date - nights, date
+    return first + ahead[(first + 3) % 7], last + ahead[(last + 3) % 7]
+
+
+def _calendar(days: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Which day of the month, 31 the last of each, and of a cycle of 14 days since 1970 are."""
+    dates, following = days.astype("datetime64[D]"), (days + 1).astype("datetime64[D]")
+    months = dates.astype("datetime64[M]")
+    day = (dates - months).astype(np.int64) + 1
+    return {
+        "day": np.where(following.astype("datetime64[M]") > months, 31, day),
+        "fortnight": days % 14,
+    }
 
 
 def _met(values: Any) -> tuple[str, ...]:
@@ -190,27 +316,33 @@ def _met(values: Any) -> tuple[str, ...]:
     return tuple(sorted({str(value) for value in listed if value is not None}))
 
 
-def _code(values: Any, words: Sequence[str]) -> NDArray[np.int64]:
-    """The place of each word, from 1; 0 for none, or one that was not met."""
-    place = {word: number for number, word in enumerate(words, start=1)}
-    if values is None or isinstance(values, str):
-        return np.array(place.get(values, 0) if values else 0, np.int64)
-    return np.fromiter((place.get(str(value), 0) for value in values), np.int64, len(values))
+def _fit(
+    design: csr_array, approved: NDArray[np.bool_], of: NDArray[np.int64], strength: float
+) -> Floats:
+    """The weights of the penalised maximum of the likelihood; the first is not penalised, and the
+    block `of` each other one says how much.
+    """
+    transposed, squared, given = design.T.tocsr(), design.power(2).T.tocsr(), approved.astype(float)
+    blocks = int(of.max()) + 1
+    precision = np.full(blocks, strength)
 
+    def loss(weights: Floats, penalty: Floats) -> tuple[float, Floats]:
+        logits, drawn = design @ weights, penalty * weights
+        value = np.logaddexp(0, logits).sum() - given @ logits + drawn @ weights / 2
+        return float(value), transposed @ (expit(logits) - given) + drawn
 
-def _fit(design: csr_array, approved: Floats, strength: float) -> Floats:
-    """The weights of the penalised maximum of the likelihood; the first is not penalised."""
-    transposed = design.T.tocsr()
-
-    def loss(weights: Floats) -> tuple[float, Floats]:
-        logits = design @ weights
-        drawn = strength * np.concatenate([[0.0], weights[1:]])
-        value = np.logaddexp(0, logits).sum() - approved @ logits + drawn @ weights / 2
-        return float(value), transposed @ (expit(logits) - approved) + drawn
-
-    share = (approved.sum() + 1) / (len(approved) + 2)
-    start = np.zeros(design.shape[1])
-    start[0] = np.log(share / (1 - share))
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200})
-    weights: Floats = np.asarray(found.x, np.float64)
+    share = (given.sum() + 1) / (len(given) + 2)
+    weights = np.zeros(design.shape[1])
+    weights[0] = np.log(share / (1 - share))
+    for _ in range(ROUNDS):
+        penalty = np.concatenate([[0.0], precision[of]])
+        found = minimize(
+            loss, weights, (penalty,), jac=True, method="L-BFGS-B", options={"maxiter": 200}
+        )
+        weights = np.asarray(found.x, np.float64)
+        chances = expit(design @ weights)
+        curved = (squared @ (chances * (1 - chances)))[1:]
+        told = np.bincount(of, curved / (curved + precision[of]), blocks)
+        sizes = np.bincount(of, weights[1:] ** 2, blocks)
+        precision = (told + DRAWN) / (sizes + DRAWN / strength)
     return weights

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
-from matinee.features.attempted import CATEGORIES, NUMBERS, described, moments
+from matinee.features.attempted import CATEGORIES, NUMBERS, Calendar, calendar, described
 from matinee.models.base import Floats, Model, checked
 from matinee.models.boosted import Boosted
 from matinee.models.data import (
@@ -20,30 +21,35 @@ from matinee.models.data import (
     ResponseShard,
     Vocabulary,
 )
+from matinee.models.recovery.actions import Actions, processors_of
 from matinee.models.recovery.hazard import CYCLES, SINCE, WORDS, Hazard
 from matinee.models.recovery.plan import Slots, Stakes
 from matinee.models.run import Run
-from matinee.payments.actions import SLOTS, STOP, hours_of, route_of, who
 from matinee.payments.facts import FACTS, HOURS, Facts, Price, slot_times
 
 DAY = 24
-PLACE = {hours: place for place, hours in enumerate(SLOTS)}
+FREE = Price()
+LEAST = 1e-6
+"""What trees may hold for impossible happens so often."""
 
 
 class Recovery(Model):
     r"""What an attempt on an invoice is worth, beside none.
 
     A route: with p the chance of approval (:class:`~matinee.models.Boosted` trees on the invoice,
-    the instrument, the time and what was tried, by processor), a the amount, s and f the
+    the instrument, the time and what was tried, by processor; after a first attempt the mean, as
+    log odds, of what they and the hazard below say), a the amount, s and f the
     processor's share and fee, w what the member is worth on service beyond off it, d the expected
-    `dispute` as a share of the amount, and c the fee of a decline and the network's penalty,
+    `dispute` as a share of the amount, and c the fee of a decline, the network's penalty, and
+    `effort`, a share of the amount: what an attempt costs beside fees, approved or not,
 
     .. math:: v = p\,(a (1 - s) - f + w - d a) - (1 - p)\,c
 
     A slot: the same with the chance of a :class:`~matinee.models.recovery.Hazard`, and what may
     still come if it fails, planned by dynamic programming over at most `most` attempts in all. A
     day of waiting costs the share `fading` of all that (the member may leave, and the rest of the
-    month is lost), and a decline ends it with the chance `annoyed`.
+    month is lost), and a decline ends it with the chance `annoyed`. Of what is planned for later
+    the share `trust` is believed: the best of many estimates is too high (Smith and Winkler).
     To stop is worth 0. Values are in the money of the service (`Facts.unit`), at most `limit` from
     0 either way. An instrument that there is not, or a processor without a price, is worth
     ``-limit``; a processor that was never met what the others are on average.
@@ -56,6 +62,8 @@ class Recovery(Model):
     learns_from: ClassVar[Literal["histories", "responses"]] = "responses"
     references: ClassVar[tuple[str, ...]] = (
         *Boosted.references,
+        "J. E. Smith, R. L. Winkler: The optimizer's curse. "
+        "Management Science 52(3), 2006, 311-322. doi:10.1287/mnsc.1050.0451",
         "R. Bellman: Dynamic Programming. Princeton University Press, 1957.",
         "J. D. Singer, J. B. Willett: It's about time: using discrete-time survival analysis to "
         "study duration and the timing of events. Journal of Educational Statistics 18(2), 1993, "
@@ -67,9 +75,11 @@ class Recovery(Model):
         *,
         dispute: float = 0.002,
         most: int = 8,
+        effort: float = 0.12,
+        trust: float = 0.8,
         fading: float = 0.01,
         annoyed: float = 0.005,
-        strength: float = 2.0,
+        strength: float = 30.0,
         limit: float = 10_000.0,
         trees: Mapping[str, Any] | None = None,
     ) -> None:
@@ -79,8 +89,11 @@ class Recovery(Model):
             raise ValueError("fading and annoyed are shares, of a day and of a decline")
         if most < 1 or not strength > 0 or not limit > 0:
             raise ValueError("most, strength and limit must be above 0")
+        if not 0 <= trust <= 1 or not 0 <= effort < 1:
+            raise ValueError("trust and effort are shares, of what is planned and of an amount")
         self.fading, self.annoyed = fading, annoyed
         self.dispute, self.most, self.strength, self.limit = dispute, most, strength, limit
+        self.effort, self.trust = effort, trust
         self.trees = dict(trees or {})
         self.approval = Boosted(by=(*CATEGORIES, *NUMBERS), **self.trees)
 
@@ -88,6 +101,8 @@ class Recovery(Model):
         return {
             "dispute": self.dispute,
             "most": self.most,
+            "effort": self.effort,
+            "trust": self.trust,
             "fading": self.fading,
             "annoyed": self.annoyed,
             "strength": self.strength,
@@ -96,97 +111,101 @@ class Recovery(Model):
         }
 
     def _fit(self, dataset: Dataset, run: Run) -> None:
-        processors = Vocabulary(sorted({who(action) for action in dataset.titles.ids}))
-        attempts = _Attempts(dataset.titles, processors)
+        processors = processors_of(dataset.titles.ids)
+        self._actions = Actions.of(dataset.titles.ids, processors)
+        attempts = _Attempts(self._actions, processors.ids)
         shards = [_Shard(shard, attempts) for shard in dataset.responses]
         self.approval.fit(Dataset(processors, [], dataset.as_of, dataset.executor, shards), run)
         rows = dataset.reduce_responses(_attempted, _Rows.__add__, attempts) or _Rows.none()
         self.hazard = Hazard.fitted(rows.columns(), rows.approved, self.strength)
 
     def _scores(self, context: Context, candidates: Indices | None) -> Floats:
-        places = np.arange(len(self.titles), dtype=np.int32) if candidates is None else candidates
-        ids = [self.titles.ids[place] if place >= 0 else None for place in places.tolist()]
+        asked = self._actions.take(candidates)
         told = context.values(FACTS)
-        scores = np.zeros((len(context), len(ids)), np.float64)
+        scores = np.zeros((len(context), len(asked.ranks)), np.float64)
         plain = np.array([one is None for one in told], bool)
         if plain.any():
-            scores[plain] = self._plainly(context.take(np.flatnonzero(plain)), ids)
+            scores[plain] = self._plainly(context.take(np.flatnonzero(plain)), asked)
         for row in np.flatnonzero(~plain).tolist():
-            scores[row] = self._worth(Facts.read(told[row]), ids)
+            facts = Facts.read(told[row])
+            worth = self._routes if facts.step == "route" else self._slots
+            scores[row] = facts.unit * worth(facts, asked)
         return np.clip(scores, -self.limit, self.limit)
 
-    def _plainly(self, context: Context, ids: Sequence[str | None]) -> NDArray[np.float64]:
+    def _plainly(self, context: Context, asked: Actions) -> NDArray[np.float64]:
         """What actions brought before, as far as the context tells."""
-        known = self.approval.titles
-        places = [-1 if one is None else known.encode([who(one)])[0] for one in ids]
-        found = self.approval.believe(context, np.array(places, np.int32)).mean
+        found = self.approval.believe(context, asked.processors).mean
         return np.asarray(found, np.float64)
 
-    def _worth(self, facts: Facts, ids: Sequence[str | None]) -> NDArray[np.float64]:
-        """What each action is worth for one invoice, [A]."""
-        if facts.step == "route":
-            return facts.unit * self._routes(facts, ids)
-        slots = self._slots(facts)
-        found = np.zeros(len(ids))
-        for number, action in enumerate(ids):
-            hours = None if action is None or action == STOP else hours_of(action)
-            found[number] = slots[PLACE[hours]] if hours in PLACE else 0.0
-        return facts.unit * found
-
-    def _routes(self, facts: Facts, ids: Sequence[str | None]) -> NDArray[np.float64]:
-        routes = [None if action is None else route_of(action) for action in ids]
-        ranks = range(1, len(facts.means) + 1)
-        at = np.array([facts.at], np.int64)
-        chances = self._approvals(facts, ranks, at)
-        known = self.approval.titles
-        found = np.full(len(ids), -np.inf)
-        for number, route in enumerate(routes):
-            if route is None or route.rank not in ranks or route.processor not in facts.prices:
-                continue
-            place = int(known.encode([route.processor])[0])
-            chance = chances[route.rank - 1]
-            p = chance[place] if place >= 0 else chance.mean() if len(chance) else 0.0
-            gain, cost = self._stakes(facts, facts.prices[route.processor], route.rank)
-            found[number] = p * gain - (1 - p) * cost
+    def _routes(self, facts: Facts, asked: Actions) -> NDArray[np.float64]:
+        """What each route brings if it is charged now, in minor units [A]."""
+        names, ranks = self.approval.titles.ids, len(facts.means)
+        worth = np.full((ranks + 1, len(names) + 1), -np.inf)  # the last ones for what is not there
+        if ranks:
+            known = np.array([name in facts.prices for name in names], bool)
+            brings = self._stakes(facts, names).worth(self.approvals(facts))
+            worth[:-1, :-1] = np.where(known, brings, -np.inf)
+        there = asked.ranks <= ranks
+        found: NDArray[np.float64] = worth[np.where(there, asked.ranks - 1, -1), asked.processors]
         return found
 
-    def _approvals(
-        self, facts: Facts, ranks: Iterable[int], at: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """The chance of approval of each instrument [R] by each known processor [P]."""
-        flat = [flattened(facts, rank, at) for rank in ranks]
-        times = np.full(len(flat), at[0])
-        countries = [facts.country] * len(flat)
+    def approvals(self, facts: Facts) -> NDArray[np.float64]:
+        """The chance of approval of each instrument [R] by each known processor [P], now."""
+        now, names = calendar(facts, np.array([facts.at], np.int64)), self.approval.titles.ids
+        flat = [_flattened(facts, rank, now) for rank in range(1, len(facts.means) + 1)]
+        times, countries = np.full(len(flat), facts.at), [facts.country] * len(flat)
         asked = Context(Histories.of([[]] * len(flat), countries=countries), times, (), tuple(flat))
-        return np.asarray(self.approval.believe(asked).mean, np.float64)
+        trees = np.asarray(self.approval.believe(asked).mean, np.float64)
+        if not facts.number:
+            return trees
+        again = [self.hazard.ahead(one).next + self.hazard.processors(one, names) for one in flat]
+        found: NDArray[np.float64] = expit((logit(np.clip(trees, LEAST, 1 - LEAST)) + again) / 2)
+        return found
 
-    def _stakes(self, facts: Facts, price: Price, rank: int) -> tuple[float, float]:
-        """What an attempt brings now if it is approved, and what it costs if it is not, in minor
-        units of the invoice.
+    def _slots(self, facts: Facts, asked: Actions) -> NDArray[np.float64]:
+        """What each slot is worth [A], with whichever instrument is best there, in minor units; 0
+        for what is none.
         """
-        penalty = facts.penalties[rank - 1] if rank <= len(facts.penalties) else 0.0
-        kept = facts.amount * (1 - price.share - self.dispute) - price.approved + facts.worth
-        return kept - penalty, price.declined + penalty
+        plans = list(self._plans(facts))
+        begun = [slots.begun(after) for slots, after in plans]
+        found = np.full(len(HOURS), -np.inf)
+        for number, (slots, after) in enumerate(plans):
+            others = begun[:number] + begun[number + 1 :]
+            found = np.maximum(found, slots.worth(np.max([after, *others], axis=0)))
+        return np.array([*found, 0.0, 0.0])[asked.slots]
 
-    def _slots(self, facts: Facts) -> NDArray[np.float64]:
-        """What each slot is worth [H], with whichever instrument is best there."""
-        worth = [self._with(facts, rank) for rank in range(1, len(facts.means) + 1)]
-        return np.max(worth, axis=0) if worth else np.full(len(HOURS), -np.inf)
-
-    def _with(self, facts: Facts, rank: int) -> NDArray[np.float64]:
-        """What each slot is worth [H] with the instrument of a rank, at the mean price of the
-        processors; the least where it may not be charged.
+    def _plans(self, facts: Facts) -> Iterator[tuple[Slots, NDArray[np.float64]]]:
+        """For each instrument that may be charged again its slots, with the processor that is best
+        there, and what it is worth to go on with it after each [H].
         """
-        at = slot_times(facts.at)
-        known = {**described(facts, rank), **moments(facts, at, rank)}
-        prices = list(facts.prices.values()) or [Price()]
-        gain, cost = np.mean([self._stakes(facts, price, rank) for price in prices], axis=0)
-        worth_now = np.exp(-self.fading * HOURS / DAY)
-        stakes = Stakes(gain * worth_now, cost * worth_now, self.annoyed)
-        allowed, again = facts.allowed(rank), self.hazard.repeated(known)
-        left = max(self.most - facts.number, 0)
-        slots = Slots(HOURS, allowed, self.hazard.chances(known))
-        return np.where(allowed, slots.worth(again.chances, stakes, left), -np.inf)
+        left = self.most - facts.number
+        now = calendar(facts, slot_times(facts.at))
+        fades = np.exp(-self.fading * HOURS / DAY)
+        for rank in range(1, len(facts.means) + 1) if left > 0 else ():
+            allowed = facts.allowed(rank)
+            if not allowed.any():
+                continue
+            known = {**described(facts, rank), **now.known, **now.since(facts, rank)}
+            names = facts.reached.get(str(rank)) or list(facts.prices) or [""]
+            ahead, added = self.hazard.ahead(known), self.hazard.processors(known, names)
+            stakes = self._stakes(facts, names)
+            best = int(stakes.worth(expit(ahead.next[allowed].max() + added))[rank - 1].argmax())
+            ahead = ahead.plus(float(added[best]))
+            gain, cost = float(stakes.gain[rank - 1, best]), float(stakes.cost[rank - 1, best])
+            here = Stakes(gain * fades, cost * fades, self.annoyed)
+            slots = Slots(HOURS, allowed, expit(ahead.next), here)
+            yield slots, self.trust * slots.after(ahead.chances, left - 1)
+
+    def _stakes(self, facts: Facts, names: Sequence[str]) -> Stakes:
+        """What an attempt with each instrument [R] by each processor [P] brings and costs now, in
+        minor units of the invoice.
+        """
+        prices = [facts.prices.get(name, FREE) for name in names]
+        share, approved, declined = np.array([(p.share, p.approved, p.declined) for p in prices]).T
+        fines = np.array([*facts.penalties, *[0.0] * len(facts.means)][: len(facts.means)])[:, None]
+        costs = fines + self.effort * facts.amount
+        kept = facts.amount * (1 - share - self.dispute) - approved + facts.worth
+        return Stakes(kept - costs, declined + costs)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         inner = {f"approval_{name}": array for name, array in self.approval._arrays().items()}
@@ -200,53 +219,56 @@ class Recovery(Model):
         weights = checked(arrays["hazard"], (1 + empty.size,), np.float64)
         self.hazard = Hazard(words, weights)
         self.approval.titles = Vocabulary(map(str, arrays["processors"].tolist()))
+        self._actions = Actions.of(self.titles.ids, self.approval.titles)
         inner = {name: array for name, array in arrays.items() if name.startswith("approval_")}
         self.approval._restore({name.removeprefix("approval_"): a for name, a in inner.items()})
 
 
-def flattened(facts: Facts, rank: int, at: NDArray[np.int64]) -> dict[str, Any]:
+def _flattened(facts: Facts, rank: int, at: Calendar) -> dict[str, Any]:
     """All that may tell of an attempt at one time, by name."""
-    return {
-        **described(facts, rank),
-        **{name: float(column[0]) for name, column in moments(facts, at, rank).items()},
-    }
+    moments = {**at.known, **at.since(facts, rank)}
+    return {**described(facts, rank), **{name: float(one[0]) for name, one in moments.items()}}
 
 
 class _Attempts(NamedTuple):
     """In which vocabularies attempts are read."""
 
-    actions: Vocabulary
-    processors: Vocabulary
+    actions: Actions
+    names: tuple[str, ...]
 
     def read(self, shard: ResponseShard) -> Responses:
         """The attempts of a shard: by processor, with all that is known of each by name."""
         responses = shard.load()
-        places = np.array([*self.processors.encode(map(who, self.actions.ids)), -1], np.int32)
-        context = responses.context
+        context, mine = responses.context, self.actions.take(responses.actions)
         flat = tuple(
-            _known(told, features, action, at)
-            for told, features, action, at in zip(
+            _known(told, features, rank, at)
+            for told, features, rank, at in zip(
                 context.values(FACTS),
                 context.features or ({},) * len(context),
-                self._ids(responses.actions),
+                mine.ranks.tolist(),
                 context.at.tolist(),
                 strict=True,
             )
         )
         asked = Context(context.histories, context.at, context.devices, flat)
-        return Responses(
-            places[responses.actions], responses.rewards, responses.propensities, asked
-        )
+        return Responses(mine.processors, responses.rewards, responses.propensities, asked)
 
-    def _ids(self, actions: Indices) -> list[str]:
-        return [self.actions.ids[one] if one >= 0 else "" for one in actions.tolist()]
+    def again(self, shard: ResponseShard) -> _Rows:
+        """Those after the first on an invoice: whether to try again is asked of them alone."""
+        responses = self.read(shard)
+        known = responses.context.features
+        later = np.flatnonzero([row.get("number", 0.0) > 0 for row in known])
+        by = responses.actions[later].tolist()
+        names = [self.names[one] if one >= 0 else None for one in by]
+        rows = ({**known[row], "processor": name} for row, name in zip(later, names, strict=True))
+        return _Rows(tuple(rows), responses.rewards[later] > 0.5)
 
 
-def _known(told: Any, features: Mapping[str, Any], action: str, at: int) -> Mapping[str, Any]:
+def _known(told: Any, features: Mapping[str, Any], rank: int, at: int) -> Mapping[str, Any]:
     if told is None:
         return features
-    rank = route_of(action).rank if "/" in action else 1
-    return flattened(Facts.read(told), rank, np.array([at], np.int64))
+    facts = Facts.read(told)
+    return _flattened(facts, max(rank, 1), calendar(facts, np.array([at], np.int64)))
 
 
 class _Shard(NamedTuple):
@@ -274,7 +296,7 @@ class _Rows(NamedTuple):
 
     def columns(self) -> dict[str, Any]:
         """By name, the values of all rows."""
-        names = (*WORDS, *CYCLES, *SINCE)
+        names = (*WORDS, *CYCLES, *SINCE, "date")
         return {
             name: [row.get(name) if name in WORDS else row.get(name, 0.0) for row in self.known]
             for name in names
@@ -282,11 +304,4 @@ class _Rows(NamedTuple):
 
 
 def _attempted(shard: ResponseShard, attempts: _Attempts) -> _Rows:
-    """The attempts of a shard after the first: whether to try again is asked of those alone."""
-    responses = attempts.read(shard)
-    known = responses.context.features
-    again = np.array([row.get("number", 0.0) > 0 for row in known], bool)
-    return _Rows(
-        tuple(row for row, kept in zip(known, again, strict=True) if kept),
-        responses.rewards[again] > 0.5,
-    )
+    return attempts.again(shard)

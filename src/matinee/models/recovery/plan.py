@@ -10,41 +10,47 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Chances = Callable[[int, Floats, Integers], Floats]
-"""The chances [N] of the attempt so many after the next, so many hours [N] after the one before it,
-in slots [N]."""
+Chances = Callable[[Integers, Floats, Integers, Integers], Floats]
+"""The chances [K, N] of attempts so many after the next [K, 1], so many hours [N] after the one
+before, which was in slots [N], in slots [N]."""
 DAY = 24
 
 
 @dataclass(frozen=True)
 class Stakes:
-    """What an attempt in each slot [H] brings if it is approved, and costs if it is not, as it is
-    worth now; and the chance `annoyed` that a decline is the last that is heard of the member. In
-    any one unit.
+    """What attempts bring that are approved, and cost if they are not, arrays of one shape in any
+    one unit; and the chance `annoyed` that a decline is the last that is heard of the member.
     """
 
     gain: Floats
     cost: Floats
     annoyed: float = 0.0
 
+    def worth(self, chances: Floats, after: Floats | float = 0.0) -> Floats:
+        """What attempts bring on the mean, where `after` is what follows one that fails."""
+        return chances * self.gain + (1 - chances) * ((1 - self.annoyed) * after - self.cost)
+
 
 @dataclass(frozen=True)
 class Slots:
-    r"""The slots [H] of an invoice: when each begins, in hours, ascending; where an attempt may be
-    made; and the chance that the next one is approved there.
+    r"""The slots [H] of an invoice for one instrument: when each begins, in hours, ascending; where
+    an attempt may be made; the chance that the next one is approved there; and what is at stake.
 
-    >>> never = lambda number, since, slots: np.zeros(len(slots))
-    >>> slots = Slots(np.array([1, 2]), np.ones(2, bool), np.array([0.5, 0.8]))
-    >>> slots.worth(never, Stakes(np.full(2, 10.0), np.ones(2)), 3)
+    >>> never = lambda more, since, before, slots: np.zeros(len(slots))
+    >>> stakes = Stakes(np.full(2, 10.0), np.ones(2))
+    >>> slots = Slots(np.array([1, 2]), np.ones(2, bool), np.array([0.5, 0.8]), stakes)
+    >>> slots.worth(slots.after(never, 2))
     array([4.5, 7.8])
     """
 
     hours: Integers
     allowed: NDArray[np.bool_]
     first: Floats
+    stakes: Stakes
 
-    def worth(self, later: Chances, stakes: Stakes, attempts: int) -> Floats:
-        r"""What it is worth to try in each slot [H] and to go on in the best way, beside stopping.
+    def worth(self, after: Floats) -> Floats:
+        r"""What it is worth to try in each slot [H], beside stopping, where `after` [H] is what
+        follows an attempt there that fails; where none may be made, minus infinity.
 
         With :math:`h` the chance at a slot, :math:`g` the gain, :math:`c` the cost, :math:`a` the
         chance that a decline ends it all, and k attempts left
@@ -52,32 +58,38 @@ class Slots:
         .. math:: q_k(s) = h_k(s)\,g(s) + (1 - h_k(s))\,((1 - a) V_{k-1}(s) - c(s)), \qquad
                   V_k(s) = \max(0, \max_{s' > s} q_k(s'))
 
-        `later` says the chances of the attempts that follow. Those are planned on one slot a day,
-        the likeliest that is allowed; the slots of the first attempt are all looked at.
-
         R. Bellman: Dynamic Programming. Princeton University Press, 1957.
         """
-        if attempts < 1:
-            return -stakes.cost
-        after = (1 - stakes.annoyed) * self._going_on(later, stakes, attempts - 1)
-        return self.first * stakes.gain + (1 - self.first) * (after - stakes.cost)
+        return np.where(self.allowed, self.stakes.worth(self.first, after), -np.inf)
 
-    def _going_on(self, later: Chances, stakes: Stakes, attempts: int) -> Floats:
-        """The value [H] of what follows an attempt in each slot that was not approved."""
-        slots = self._one_a_day()
+    def begun(self, after: Floats) -> Floats:
+        """What the next attempt and all that follows are worth from after each slot on, [H]."""
+        later = np.append(self.worth(after)[1:], 0.0)
+        best: Floats = np.maximum.accumulate(later[::-1])[::-1]
+        return np.maximum(best, 0.0)
+
+    def after(self, later: Chances, attempts: int) -> Floats:
+        """V [H]: what it is worth to go on in the best way after an attempt in each slot that was
+        not approved, with so many attempts left.
+
+        `later` says the chances of the attempts that follow. Those are planned on one slot a day,
+        the likeliest that is allowed.
+        """
+        slots, stakes = self._one_a_day(), self.stakes
         if attempts < 1 or not len(slots):
             return np.zeros(len(self.first))
         when = np.concatenate([self.hours[:1] - 1, self.hours[slots]])  # from before all of them on
-        since = (when[None, 1:] - when[:, None]).astype(np.float64)
-        before, after = np.nonzero(since > 0)
-        gain, cost = stakes.gain[slots[after]], stakes.cost[slots[after]]
-        value = np.zeros(len(when))
-        for number in range(attempts, 0, -1):
-            worth = np.zeros(since.shape)
-            chance = later(number, since[before, after], slots[after])
-            missed = (1 - stakes.annoyed) * value[after + 1] - cost
-            worth[before, after] = chance * gain + (1 - chance) * missed
-            value = np.maximum(worth.max(axis=1), 0.0)
+        before, after = np.triu_indices(len(when), 1)
+        since = (when[after] - when[before]).astype(np.float64)
+        place, last = slots[after - 1], np.concatenate([[0], slots])[before]
+        more = np.arange(attempts, 0, -1)[:, None]
+        chances = np.broadcast_to(later(more, since, last, place), (attempts, len(place)))
+        brings = chances * stakes.gain[place] - (1 - chances) * stakes.cost[place]
+        left = (1 - chances) * (1 - stakes.annoyed)
+        worth, value = np.zeros((len(when), len(when))), np.zeros(len(when))
+        for now, goes_on in zip(brings, left, strict=True):
+            worth[before, after] = now + goes_on * value[after]
+            value = worth.max(axis=1)  # not below 0, for nothing is worth 0 on the diagonal
         return value[np.searchsorted(when, self.hours, side="right") - 1]
 
     def _one_a_day(self) -> Integers:
