@@ -259,6 +259,8 @@ def told_of_all(all_of_them: Sequence[dict[str, Told]]) -> None:
 
 
 def mean_of(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return ", ".join(f"{value:.3f}" for value in values)
     half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
     return f"{np.mean(values):.3f} ± {half:.3f}"
 

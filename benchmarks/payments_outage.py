@@ -135,10 +135,9 @@ class Found:
         share = sum(one.processor == best for one in self.usual.first) / due
         inside = [at for at in mine if begins <= at < ends]
         # Left: at the first pause of more than a minute; what comes after it are probes.
-        gone = next(
-            (at for at, then in pairwise(inside) if then - at > timedelta(minutes=1)), inside[-1]
-        )
-        # Back: at the first of five attempts in a row that lie no farther apart than usual.
+        pauses = (at for at, then in pairwise(inside) if then - at > timedelta(minutes=1))
+        gone = next(pauses, inside[-1] if inside else ends)
+        # Back: at the first of five attempts that lie at most three times as far apart as usual.
         after, usually = [at for at in mine if at >= ends], 12 * HOUR / due / share
         back = next((at for at, n in zip(after, after[4:], strict=False) if n - at < usually), None)
         waited = (back - ends).total_seconds() if back else float("nan")

@@ -22,7 +22,7 @@ from matinee.models import (
     load_model,
 )
 from matinee.models.boosted.calibration import Calibration
-from matinee.models.boosted.columns import column_of
+from matinee.models.boosted.columns import Columns, column_of
 from matinee.models.boosted.text import check_text
 from matinee.models.data import DAY
 
@@ -263,6 +263,20 @@ def test_the_clock_is_of_the_decision_unless_it_is_told():
         2,
         31,
     ]
+
+
+def test_a_row_is_read_for_serving_as_it_was_for_learning():
+    told = (
+        {"plan": "basic", "age": 3, "paid": True},
+        {"plan": "new", "age": float("nan"), "paid": 1e400},
+        {"plan": "x" * 500, "age": 10**400, "paid": [1]},
+        {},
+    )
+    names = ("plan", "age", "paid", "hour")
+    asked = Context(Histories.of([[]] * 4), np.arange(4) * 3_600_000_000, (), told)
+    learned = Columns.of(names, [column_of(asked.take(np.arange(1)), name) for name in names])
+    found = learned.encode(asked)
+    np.testing.assert_array_equal(found, learned.rows([column_of(asked, n) for n in names], 4))
 
 
 def test_a_column_may_hold_numbers_and_classes():

@@ -1,9 +1,11 @@
 """The value of routes and slots, by hand."""
 
+from dataclasses import replace as replaced
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from matinee.lake.records import micros
 from matinee.models import (
@@ -16,6 +18,7 @@ from matinee.models import (
     Responses,
     Vocabulary,
 )
+from matinee.models.recovery.actions import Actions, processors_of
 from matinee.payments.actions import HOUR, SLOTS, STOP, slot_id
 from matinee.payments.facts import FACTS, Facts, Means, Price, Try
 
@@ -131,6 +134,60 @@ def test_when_all_attempts_are_made_to_stop_is_best():
     one = facts("when", tried=(declined(3), declined(1)), number=2)
     ids = [*map(slot_id, SLOTS), STOP]
     assert ids[int(believed(model, one, ids).argmax())] == STOP
+
+
+def test_the_last_attempt_is_planned_with_one_card_or_the_other_not_with_both(model):
+    one = facts("when", tried=(declined(),), number=model.most - 1)
+    ids = list(map(slot_id, SLOTS))
+    alone = [believed(model, replace(one, open={rank: OPEN[rank]}), ids) for rank in ("1", "2")]
+    assert believed(model, one, ids) == pytest.approx(np.maximum(*alone))
+
+
+def test_what_may_come_with_another_card_makes_the_first_attempt_worth_more(model):
+    one = facts("when", tried=(declined(),), number=1)
+    first, later = {"1": [(1, 1)]}, {"2": [(100, 672)]}
+    alone, both = (
+        believed(model, replace(one, open=may), [slot_id(1)])[0] for may in (first, first | later)
+    )
+    assert both > alone + 0.5
+
+
+def test_without_trust_in_plans_a_slot_is_worth_its_attempt():
+    now, later = (
+        Recovery(dispute=0.0, effort=0.0, trust=0.0, most=most).fit(attempts(2000))
+        for most in (2, 8)
+    )
+    one = facts("when", tried=(declined(),), number=1)
+    ids = list(map(slot_id, SLOTS))
+    assert believed(later, one, ids) == pytest.approx(believed(now, one, ids))
+
+
+def test_attempts_of_a_processor_that_is_not_known_teach_nothing():
+    (shard,) = attempts(3000).responses
+    seen = shard.load()
+    actions, known = seen.actions.copy(), np.flatnonzero(np.arange(3000) % 3)
+    actions[::3] = -1
+    parts = (seen.actions, seen.rewards, seen.propensities)
+    fewer = Responses(*(part[known] for part in parts), seen.context.take(known))
+    one = facts(tried=(declined(),), number=1)
+    found = [
+        Recovery().fit(Dataset(ACTIONS, [], AT, responses=[InMemory(rows)])).approvals(one)
+        for rows in (replaced(seen, actions=actions), fewer)
+    ]
+    assert found[0] == pytest.approx(found[1])
+
+
+def test_who_knew_no_processor_when_it_learned_finds_no_route_worth_anything():
+    slots = Vocabulary(sorted([STOP, *map(slot_id, SLOTS)]))
+    model = Recovery().fit(Dataset(slots, [], AT))
+    asked = Context(Histories.of([[]]), np.array([AT]), (), ({FACTS: facts().told()},))
+    assert (model.believe(asked, np.array([-1, 0], np.int32)).mean == -model.limit).all()
+
+
+@pytest.mark.parametrize("rank", ["9", "9223372036854775808", "1" * 20])
+def test_ranks_that_no_invoice_has_are_no_routes(rank):
+    actions = Actions.of([f"gold/{rank}", "gold/2"], processors_of(["gold/2"]))
+    assert actions.ranks.tolist()[:2] == [0, 2]
 
 
 def test_a_bill_that_is_not_worth_the_fee_is_left(model):

@@ -145,14 +145,16 @@ class Api:
             return decider, await asyncio.wait_for(asyncio.wrap_future(thought), within)
         except MatineeError:
             raise
-        except TimeoutError:
-            self.metrics.fallbacks.labels(surface, "slow").inc()
-            if not thought.done():  # it is at it, and nobody else's turn comes before it is done
-                self._late += 1
-                self._when_done(thought, self._caught_up)
+        except TimeoutError:  # without its turn, or in it
+            why = "busy" if thought.cancelled() else "slow"
+            self.metrics.fallbacks.labels(surface, why).inc()
         except Exception:  # a broken model stops no payment
             log.exception("the champion of %s failed; the fallback decides", surface)
             self.metrics.fallbacks.labels(surface, "failed").inc()
+        finally:
+            if not thought.done():  # nobody waits any more, and nobody else's turn comes before
+                self._late += 1
+                self._when_done(thought, self._caught_up)
         return fallback, fallback.propose(asked)
 
     def _think(self, decider: Decider[Any], asked: Asked) -> Future[Decision]:
@@ -162,20 +164,28 @@ class Api:
         self._when_done(thought, self._thought)
         return thought
 
-    def _when_done(self, thought: Future[Decision], then: Callable[[], None]) -> None:
+    def _when_done(
+        self, thought: Future[Decision], then: Callable[[Future[Decision]], None]
+    ) -> None:
         loop = asyncio.get_running_loop()
 
         def done(_: Future[Decision]) -> None:
             with suppress(RuntimeError):  # the server has ended meanwhile
-                loop.call_soon_threadsafe(then)
+                loop.call_soon_threadsafe(then, thought)
 
         thought.add_done_callback(done)
 
-    def _thought(self) -> None:
+    def _thought(self, _: Future[Decision]) -> None:
         self._thinking -= 1
 
-    def _caught_up(self) -> None:
+    def _caught_up(self, thought: Future[Decision]) -> None:
         self._late -= 1
+        if failure := thought.exception():
+            log.error("a champion that was given up on failed in the end", exc_info=failure)
+
+    def close(self) -> None:
+        """Let go of what still waits for a champion."""
+        self._thinker.shutdown(wait=False, cancel_futures=True)
 
     async def _assign(self, assigner: Assigner[Any], body: DecideBody) -> Response:
         asked, subjects = self._asked(body), list(dict.fromkeys(body.subjects))

@@ -95,7 +95,8 @@ def run(service: Service, listener: socket.socket, tokens: Collection[str]) -> N
         _settle_memory()
         sys.setswitchinterval(SWITCH)
         api = Api(runtime, limits(service, tokens), service.settings.server.max_batch)
-        _Server(api, service.settings.server.timeout.seconds).run(sockets=[listener])
+        with closing(api):
+            _Server(api, service.settings.server.timeout.seconds).run(sockets=[listener])
 
 
 def _settle_memory() -> None:

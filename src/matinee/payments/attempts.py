@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from matinee.lake.billing import STATUSES, Attempt, Status
+from matinee.lake.billing import STATUSES, Attempt, Invoice, Status
 from matinee.lake.records import micros
 
 ORDER = {status: place for place, status in enumerate(STATUSES)}
@@ -84,6 +84,12 @@ def merged(reports: Iterable[Attempt]) -> list[Tried]:
 def in_order(tried: Iterable[Tried]) -> list[Tried]:
     """The oldest first, of those that were sent at one time by name."""
     return sorted(tried, key=lambda one: (one.sent_at, one.attempt_id))
+
+
+def is_on(one: Tried, invoice: Invoice) -> bool:
+    """Whether an attempt is on an invoice; other members may have one of the same id."""
+    held = one.held
+    return (held.member_id, held.invoice_id) == (invoice.member_id, invoice.invoice_id)
 
 
 def in_flight(tried: Iterable[Tried]) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matinee.lake.billing import Instrument, Invoice
-from matinee.payments.attempts import Tried
+from matinee.payments.attempts import Tried, is_on
 from matinee.payments.reasons import Reasons, plain
 from matinee.payments.rules import ALWAYS, Term
 
@@ -37,8 +37,7 @@ class Case:
 
     @property
     def on_invoice(self) -> list[Tried]:
-        mine = self.invoice.invoice_id
-        return [one for one in self.tried if one.held.invoice_id == mine]
+        return [one for one in self.tried if is_on(one, self.invoice)]
 
     @property
     def on_card(self) -> list[Tried]:
@@ -92,8 +91,7 @@ class Counted:
         said = self._said[term.rule.field]
         found = [one for code in term.codes for one in said.get(code, ())]
         if found and term.rule.per == "invoice":
-            mine = self.case.invoice.invoice_id
-            found = [one for one in found if one.held.invoice_id == mine]
+            found = [one for one in found if is_on(one, self.case.invoice)]
         if found and term.rule.per == "card_amount":
             found = [one for one in found if self._alike(one)]
         return [_answered(one) for one in found]

@@ -26,7 +26,7 @@ from matinee.lake.records import micros
 from matinee.lake.rows import decode_record, records_of
 from matinee.lake.schemas import SCHEMAS
 from matinee.lake.table import collect
-from matinee.payments.attempts import Tried, in_order, together
+from matinee.payments.attempts import Tried, in_order, is_on, together
 from matinee.payments.case import Case
 from matinee.payments.health import Alarm, Health
 
@@ -244,8 +244,8 @@ class Ledger:
 
     def _case(self, invoice: Invoice, instrument: Instrument, mine: Sequence[Tried]) -> Case:
         card = _card(instrument)
-        others = (self._members[who].tried[which] for who, which in self._cards.get(card, ()))
-        on_other = [one for one in others if one.held.invoice_id != invoice.invoice_id]
+        on_card = (self._members[who].tried[which] for who, which in self._cards.get(card, ()))
+        on_other = [one for one in on_card if not is_on(one, invoice)]
         tried = in_order([*mine, *on_other]) if on_other else mine
         return Case(invoice, instrument, tried, frozenset(self._same[card]))
 

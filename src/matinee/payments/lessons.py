@@ -39,17 +39,17 @@ def lessons(tables: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
     Tuesdays are bad. So are those on instruments that are not the invoice's.
     """
     attempts = records_of(collect(tables["attempts"], "attempts"), SCHEMAS["attempts"])
-    invoices = {one.invoice_id: one for one in _latest(tables, "invoices")}
+    invoices = {(one.member_id, one.invoice_id): one for one in _latest(tables, "invoices")}
     instruments = {one.instrument_id: one for one in _latest(tables, "instruments")}
     chances = _propensities(tables["decisions"])
     outages = _by_processor(records_of(tables["outages"].collect(), SCHEMAS["outages"]))
-    by_invoice: dict[str, list[Attempt]] = defaultdict(list)
+    by_invoice: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
     for report in attempts:
-        by_invoice[report.invoice_id].append(report)
+        by_invoice[report.member_id, report.invoice_id].append(report)
     rows = [
         (row["action"], row["reward"], chances.get(who, 1.0), row["at"], row["context"])
-        for invoice_id, reports in sorted(by_invoice.items())
-        if (invoice := invoices.get(invoice_id))
+        for whose, reports in sorted(by_invoice.items())
+        if (invoice := invoices.get(whose))
         for who, row in _of_invoice(invoice, instruments, merged(reports), outages)
     ]
     return pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("at", maintain_order=True)

@@ -210,6 +210,11 @@ def _after(surface: Surface, due: pl.LazyFrame, answers: pl.LazyFrame) -> pl.Laz
     meant = due.select(
         "member_id", "subject", decided="at", closed="closed_at", answers_to="decision_id"
     )
+    if surface.reads not in SUBJECT:
+        raise WrongRewardsError(
+            f"{surface.name} reads {surface.reads}, and what these are about is not known; let it "
+            f"read events, or one of {', '.join(SUBJECT)}"
+        )
     about = ["member_id", SUBJECT[surface.reads]]
     together = answers.join(meant, left_on=about, right_on=["member_id", "subject"])
     return _in_time(surface, together, SCHEMAS[surface.reads].time or "known_at")

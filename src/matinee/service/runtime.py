@@ -209,10 +209,15 @@ class Runtime:
         surfaces = self.service.surfaces
         champions, fallbacks = {}, {}
         for name, surface in surfaces.items():
-            if version := self.service.registry.alias(name, "champion"):
-                champions[name] = self._decider(surface, version.id)
             if fallback := surface.fallback():
                 fallbacks[name] = self._made(Decider, surface, *fallback, f"{name}@fallback")
+            if version := self.service.registry.alias(name, "champion"):
+                try:
+                    champions[name] = self._decider(surface, version.id)
+                except MatineeError:
+                    if fallback is None:
+                        raise
+                    log.exception("%s cannot be read; the fallback decides", version.id)
         return _Serving(surfaces, champions, fallbacks)
 
     def _decider(self, surface: Surface, version: str) -> Champion:

@@ -184,7 +184,8 @@ class RecoverySettings(Section, frozen=True):
         Meta(
             ge=0,
             lt=1,
-            description="What an attempt counts for beside its fees, as a share of the amount.",
+            description="What an attempt counts for beside its fees, as a share of the amount: in "
+            "what models plan, not in rewards, which are money.",
         ),
     ] = 0.12
     limit: Annotated[

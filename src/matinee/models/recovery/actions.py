@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from matinee.models.data import Indices, Vocabulary
 from matinee.payments.actions import SLOTS, STOP, route_of, slot_id, who
+from matinee.payments.facts import RANKS
 
 PLACES = {**{slot_id(hours): place for place, hours in enumerate(SLOTS)}, STOP: len(SLOTS)}
 
@@ -33,10 +34,11 @@ class Actions(NamedTuple):
     def of(cls, ids: Sequence[str], processors: Vocabulary) -> Self:
         ids = [*ids, ""]  # of which -1 is the place
         ranks = [route_of(one).rank if who(one) != one else 0 for one in ids]
+        ranks = [rank if rank <= RANKS else 0 for rank in ranks]
         slots = [PLACES.get(one, -1) for one in ids]
         by = processors.encode(map(who, ids))
         by[-1] = -1
-        return cls(np.array(slots, np.int64), by, np.array(ranks))
+        return cls(np.array(slots, np.int64), by, np.array(ranks, np.int64))
 
     def take(self, places: Indices | None) -> Self:
         """Some of them, -1 for one that is none; or all."""

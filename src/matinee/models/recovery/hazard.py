@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -70,7 +71,10 @@ PASSED = (
 )
 """Whose days, each that began since the attempt before, tell by themselves: on some money comes."""
 MOST_PASSED = 31
-"""Days that are looked back at."""
+"""Days that are looked back at; none where the attempt before is more than thrice as long ago, that
+is, where there was none."""
+MOST_WORDS = 200
+"""Words of a column that are told apart, the most frequent ones."""
 OF_DELAY = tuple(block for block in BLOCKS if {"since_last", "nights"} & set(block))
 OF_NUMBER = tuple(block for block in BLOCKS if {"number", "tried"} & set(block))
 """What changes with the attempt before."""
@@ -92,8 +96,8 @@ class Hazard:
 
     is fitted by maximum likelihood with the penalty :math:`\sum_j \frac{\lambda_{b(j)}}{2} w_j^2`,
     which draws what was seen seldom to nothing. So an attempt after the 25th has come differs from
-    one before, and pay-days differ by country and by why it failed. A word that was not met counts
-    as none.
+    one before, and pay-days differ by country and by why it failed. A word that was not met, or
+    seldom where there are many, counts as none.
 
     How far the weights of a block lie apart, :math:`1 / \lambda_b`, is found by maximising the
     evidence (MacKay), with the curvature of each weight by itself, from a prior of `strength` that
@@ -178,7 +182,8 @@ class Hazard:
 
     def processors(self, columns: Columns, names: Sequence[str]) -> Floats:
         """What each processor [P] adds to the log odds where the same is known, the slot aside."""
-        added: Floats = self._sums({**columns, "processor": names}, OF_PROCESSOR) - self.weights[0]
+        none, these = ({**columns, "processor": one} for one in (None, names))
+        added: Floats = self._sums(these, OF_PROCESSOR) - self._sums(none, OF_PROCESSOR)
         return added
 
     def _passed(self, columns: Columns, rows: int) -> tuple[Any, Any]:
@@ -233,7 +238,8 @@ class Hazard:
             known = self._numbers[name]
             if value is None or isinstance(value, str):
                 return known.get(value or "", 0)
-            return np.fromiter((known.get(str(one), 0) for one in value), np.int64, len(value))
+            codes = (0 if one is None else known.get(str(one), 0) for one in value)
+            return np.fromiter(codes, np.int64, len(value))
         if value is None:
             value = 0
         if name in SINCE:
@@ -293,7 +299,9 @@ def _due(columns: Columns, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int
     the slot, [N] each: what falls due at a weekend comes on the Friday before.
     """
     date = np.broadcast_to(columns["date"], rows).astype(np.int64)
-    nights = np.clip(columns.get("nights", 0), 0, MOST_PASSED).astype(np.int64)
+    given = np.maximum(columns.get("nights", 0), 0)
+    since = np.where(given > 3 * MOST_PASSED, 0, np.minimum(given, MOST_PASSED))
+    nights = np.broadcast_to(since, rows).astype(np.int64)
     ahead = np.array([0, 0, 0, 0, 2, 1, 0])
     first, last = date - nights, date
     return first + ahead[(first + 3) % 7], last + ahead[(last + 3) % 7]
@@ -311,9 +319,11 @@ def _calendar(days: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
 
 
 def _met(values: Any) -> tuple[str, ...]:
-    """The distinct words, ascending."""
+    """The most frequent words, ascending."""
     listed = [values] if values is None or isinstance(values, str) else values
-    return tuple(sorted({str(value) for value in listed if value is not None}))
+    counts = Counter(str(value) for value in listed if value is not None)
+    often = sorted(counts, key=lambda word: (-counts[word], word))
+    return tuple(sorted(often[:MOST_WORDS]))
 
 
 def _fit(

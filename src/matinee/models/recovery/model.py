@@ -22,7 +22,7 @@ from matinee.models.data import (
     Vocabulary,
 )
 from matinee.models.recovery.actions import Actions, processors_of
-from matinee.models.recovery.hazard import CYCLES, SINCE, WORDS, Hazard
+from matinee.models.recovery.hazard import CYCLES, SINCE, WORDS, Ahead, Hazard
 from matinee.models.recovery.plan import Slots, Stakes
 from matinee.models.run import Run
 from matinee.payments.facts import FACTS, HOURS, Facts, Price, slot_times
@@ -40,10 +40,10 @@ class Recovery(Model):
     the instrument, the time and what was tried, by processor; after a first attempt the mean, as
     log odds, of what they and the hazard below say), a the amount, s and f the
     processor's share and fee, w what the member is worth on service beyond off it, d the expected
-    `dispute` as a share of the amount, and c the fee of a decline, the network's penalty, and
-    `effort`, a share of the amount: what an attempt costs beside fees, approved or not,
+    `dispute` as a share of the amount, c the fee of a decline, and e the network's penalty and
+    `effort`, a share of the amount that any attempt costs beside fees,
 
-    .. math:: v = p\,(a (1 - s) - f + w - d a) - (1 - p)\,c
+    .. math:: v = p\,(a (1 - s) - f + w - d a) - (1 - p)\,c - e
 
     A slot: the same with the chance of a :class:`~matinee.models.recovery.Hazard`, and what may
     still come if it fails, planned by dynamic programming over at most `most` attempts in all. A
@@ -141,7 +141,7 @@ class Recovery(Model):
         """What each route brings if it is charged now, in minor units [A]."""
         names, ranks = self.approval.titles.ids, len(facts.means)
         worth = np.full((ranks + 1, len(names) + 1), -np.inf)  # the last ones for what is not there
-        if ranks:
+        if ranks and names:
             known = np.array([name in facts.prices for name in names], bool)
             brings = self._stakes(facts, names).worth(self.approvals(facts))
             worth[:-1, :-1] = np.where(known, brings, -np.inf)
@@ -166,27 +166,31 @@ class Recovery(Model):
         """What each slot is worth [A], with whichever instrument is best there, in minor units; 0
         for what is none.
         """
-        plans = list(self._plans(facts))
-        begun = [slots.begun(after) for slots, after in plans]
+        plans, left = list(self._plans(facts)), self.most - facts.number
+        after = [self.trust * slots.after(ahead.chances, left - 1) for slots, ahead in plans]
+        begun = []
+        if len(plans) > 1 and left > 1:  # an attempt with another one, and what follows that
+            then = [self.trust * slots.after(ahead.chances, left - 2) for slots, ahead in plans]
+            begun = [self.trust * plan[0].begun(v) for plan, v in zip(plans, then, strict=True)]
         found = np.full(len(HOURS), -np.inf)
-        for number, (slots, after) in enumerate(plans):
+        for number, (slots, _) in enumerate(plans):
             others = begun[:number] + begun[number + 1 :]
-            found = np.maximum(found, slots.worth(np.max([after, *others], axis=0)))
+            found = np.maximum(found, slots.worth(np.max([after[number], *others], axis=0)))
         return np.array([*found, 0.0, 0.0])[asked.slots]
 
-    def _plans(self, facts: Facts) -> Iterator[tuple[Slots, NDArray[np.float64]]]:
+    def _plans(self, facts: Facts) -> Iterator[tuple[Slots, Ahead]]:
         """For each instrument that may be charged again its slots, with the processor that is best
-        there, and what it is worth to go on with it after each [H].
+        there, and what is to come.
         """
-        left = self.most - facts.number
         now = calendar(facts, slot_times(facts.at))
         fades = np.exp(-self.fading * HOURS / DAY)
-        for rank in range(1, len(facts.means) + 1) if left > 0 else ():
+        for rank in range(1, len(facts.means) + 1) if facts.number < self.most else ():
             allowed = facts.allowed(rank)
             if not allowed.any():
                 continue
             known = {**described(facts, rank), **now.known, **now.since(facts, rank)}
-            names = facts.reached.get(str(rank)) or list(facts.prices) or [""]
+            reached = facts.reached.get(str(rank), facts.prices)
+            names = [name for name in reached if name in facts.prices] or [""]
             ahead, added = self.hazard.ahead(known), self.hazard.processors(known, names)
             stakes = self._stakes(facts, names)
             best = int(stakes.worth(expit(ahead.next[allowed].max() + added))[rank - 1].argmax())
@@ -194,7 +198,7 @@ class Recovery(Model):
             gain, cost = float(stakes.gain[rank - 1, best]), float(stakes.cost[rank - 1, best])
             here = Stakes(gain * fades, cost * fades, self.annoyed)
             slots = Slots(HOURS, allowed, expit(ahead.next), here)
-            yield slots, self.trust * slots.after(ahead.chances, left - 1)
+            yield slots, ahead
 
     def _stakes(self, facts: Facts, names: Sequence[str]) -> Stakes:
         """What an attempt with each instrument [R] by each processor [P] brings and costs now, in
@@ -257,9 +261,9 @@ class _Attempts(NamedTuple):
         """Those after the first on an invoice: whether to try again is asked of them alone."""
         responses = self.read(shard)
         known = responses.context.features
-        later = np.flatnonzero([row.get("number", 0.0) > 0 for row in known])
-        by = responses.actions[later].tolist()
-        names = [self.names[one] if one >= 0 else None for one in by]
+        again = np.array([row.get("number", 0.0) > 0 for row in known], bool)
+        later = np.flatnonzero(again & (responses.actions >= 0))
+        names = [self.names[one] for one in responses.actions[later].tolist()]
         rows = ({**known[row], "processor": name} for row, name in zip(later, names, strict=True))
         return _Rows(tuple(rows), responses.rewards[later] > 0.5)
 
