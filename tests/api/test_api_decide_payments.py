@@ -130,6 +130,14 @@ def test_those_who_come_to_a_busy_champion_are_answered_at_once(service, client_
     assert 'why="busy"} 1.0' in client.get("/metrics").text
 
 
+def test_where_the_champion_cannot_be_read_the_schedule_answers(service, client_of):
+    promoted(service)
+    (file,) = service.folder.rglob("model.npz")
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes()[:100])
+    assert ask(client_of(service)).json()["policy"] == "payments@fallback"
+
+
 def test_nobody_waits_for_a_champion_that_is_stuck(service, client_of, monkeypatch):
     promoted(service)
     client = client_of(service)
