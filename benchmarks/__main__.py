@@ -19,6 +19,10 @@ NEED_DATA = {
     "off_policy_truth": False,
     "upworthy": True,
     "psp": True,
+    "payments": False,
+    "payments_outage": False,
+    "payments_generations": False,
+    "payments_serve": False,
     "video": True,
     "artwork": False,
 }

@@ -144,6 +144,8 @@ def test_what_is_ahead_are_the_chances_of_the_next_attempt_and_of_those_after_it
     expected = hazard.chances({**now, **moved, **later})
     since = 24.0 * nights
     assert ahead.chances(np.array([[2]]), since, before, places)[0] == pytest.approx(expected)
+    eighth = {name: float(value[7]) for name, value in {**slots, **first}.items() if np.ndim(value)}
+    assert hazard.now({**slots, **first, **eighth}, ["gold"]) == pytest.approx(ahead.next[[7]])
     surer = ahead.plus(1.0)
     assert surer.next == pytest.approx(ahead.next + 1.0)
     assert (surer.chances(np.array([[2]]), since, before, places)[0] > expected).all()

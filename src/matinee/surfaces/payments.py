@@ -369,5 +369,5 @@ def _explain(taken: _Taken, found: Sequence[Bar], lost: NDArray[np.bool_]) -> No
     """Each slot [H] that is lost goes to the first rule that bars the preferred instrument."""
     for bar in found:
         mine = lost & ~bar.allowed
-        taken.add(bar, [slot_id(SLOTS[place]) for place in np.flatnonzero(mine).tolist()])
+        taken.add(bar, [WHEN.ids[place] for place in np.flatnonzero(mine).tolist()])
         lost = lost & bar.allowed

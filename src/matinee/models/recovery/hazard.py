@@ -186,6 +186,12 @@ class Hazard:
         added: Floats = self._sums(these, OF_PROCESSOR) - self._sums(none, OF_PROCESSOR)
         return added
 
+    def now(self, columns: Columns, names: Sequence[str]) -> Floats:
+        """The log odds by each processor [P] of one attempt of which all else is known."""
+        passed, before = self._passed(columns, 1)
+        odds: Floats = self._sums({**columns, "processor": names}, BLOCKS) + (passed - before)
+        return odds
+
     def _passed(self, columns: Columns, rows: int) -> tuple[Any, Any]:
         """What all days add up to, from a first one to the slot [N], and to the attempt before."""
         if "date" not in columns:

@@ -158,7 +158,7 @@ class Recovery(Model):
         trees = np.asarray(self.approval.believe(asked).mean, np.float64)
         if not facts.number:
             return trees
-        again = [self.hazard.ahead(one).next + self.hazard.processors(one, names) for one in flat]
+        again = [self.hazard.now(one, names) for one in flat]
         found: NDArray[np.float64] = expit((logit(np.clip(trees, LEAST, 1 - LEAST)) + again) / 2)
         return found
 
