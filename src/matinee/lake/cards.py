@@ -136,7 +136,7 @@ def holds_card(value: Any) -> bool:
     while waiting:
         one = waiting.pop()
         if isinstance(one, str):
-            if holds_card(one):
+            if len(one) >= FEWEST and holds_card(one):
                 return True
         elif isinstance(one, dict):
             waiting += (*one, *one.values())
