@@ -113,7 +113,7 @@ def once(seed: int, members: int) -> None:
     best = Counter(one.processor for one in usual.first).most_common(1)[0][0]
     begins = start + BEGINS
     outage = Outage(processor=best, starts_at=begins, ends_at=begins + LASTS, source="simulated")
-    broken = world.with_outage(outage)
+    broken = PaymentsWorld(world.settings).with_outage(outage)  # which gave no answers yet
     day = lived(broken, through(broken), due, start)
     found = Found(outage, usual, day)
     print(f"seed {seed}: {found.told(len(due))}", flush=True)
