@@ -19,16 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.payments import LOGGER, MOST, RATES, Through, mean_of, records
-from matinee.decisions import Decider
+from benchmarks.payments import GREEDY, LOGGER, MOST, RATES, Through, mean_of, records
 from matinee.lake.billing import Attempt
 from matinee.lake.records import Decision
 from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
-from matinee.policies import EpsilonGreedy
 from matinee.registry import Approvals
 from matinee.service import training
-from matinee.service.charging.deciding import Nobody
 from matinee.service.folder import Service
 from matinee.service.judging import judge
 from matinee.service.outcomes import close_windows
@@ -39,7 +36,6 @@ from matinee.world.recovery import Run, run
 APART, DUE = timedelta(days=70), 14
 """How far generations lie apart, so that all windows are closed, and how many days are due."""
 SHOWN = "explore by gap"
-SCHEDULE = EpsilonGreedy(epsilon=0.0, segment=1)
 NEVER = {"surfaces.payments.gamma": 1e9, "surfaces.payments.epsilon": 0.0}
 
 
@@ -48,10 +44,7 @@ class Logged(Through):
 
     def __init__(self, world: PaymentsWorld, service: Service, version: str) -> None:
         model, policy = service.registry.load(version)
-        super().__init__(world, model, policy)
-        self.decider = Decider(
-            self.surface, model, policy, version=version, histories=Nobody(), salt=b"world"
-        )
+        super().__init__(world, model, policy, version=version)
         self.start, self.log = world.settings.start, list[Decision]()
 
     def decided(self, decision: Decision) -> None:
@@ -106,7 +99,7 @@ def lived(given: argparse.Namespace) -> None:
             candidate = trained(service, world.settings.start)
             through = Logged(world, service, champion)
             ours = run(world, through, most=MOST)
-            theirs = run(world, Through(world, None, SCHEDULE), most=MOST)
+            theirs = run(world, Through(world, None, GREEDY), most=MOST)
             written(service, world, records(ours))
             through.written(service)
             gains.append(gain(ours, theirs))

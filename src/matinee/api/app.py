@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -84,7 +84,8 @@ class Api:
     def __init__(self, runtime: Runtime, limits: Limits, max_batch: int = 5_000) -> None:
         self.runtime, self.max_batch = runtime, max_batch
         self._thinker = ThreadPoolExecutor(1, "thinking")
-        self._thinking, self._late = 0, 0
+        self._thinking, self._given_up = 0, Future[Decision]()
+        self._given_up.cancel()
         self.metrics = Metrics()
         self.metrics.registry.register(ServiceGauges(runtime))
         self._encode = msgspec.json.Encoder().encode
@@ -137,7 +138,7 @@ class Api:
         decider, fallback = self.runtime.deciding(surface), self.runtime.fallback(surface)
         if fallback is None or decider is fallback:
             return decider, decider.propose(asked)
-        if self._late or self._thinking >= WAITING:
+        if not self._given_up.done() or self._thinking >= WAITING:
             self.metrics.fallbacks.labels(surface, "busy").inc()
             return fallback, fallback.propose(asked)
         within, thought = decider.surface.within.total_seconds(), self._think(decider, asked)
@@ -153,35 +154,24 @@ class Api:
             self.metrics.fallbacks.labels(surface, "failed").inc()
         finally:
             if not thought.done():  # nobody waits any more, and nobody else's turn comes before
-                self._late += 1
-                self._when_done(thought, self._caught_up)
+                self._given_up = thought
+                thought.add_done_callback(_told_late)
         return fallback, fallback.propose(asked)
 
     def _think(self, decider: Decider[Any], asked: Asked) -> Future[Decision]:
         """What the champion would decide, when its turn comes."""
         self._thinking += 1
-        thought = self._thinker.submit(decider.propose, asked)
-        self._when_done(thought, self._thought)
-        return thought
-
-    def _when_done(
-        self, thought: Future[Decision], then: Callable[[Future[Decision]], None]
-    ) -> None:
-        loop = asyncio.get_running_loop()
+        thought, loop = self._thinker.submit(decider.propose, asked), asyncio.get_running_loop()
 
         def done(_: Future[Decision]) -> None:
             with suppress(RuntimeError):  # the server has ended meanwhile
-                loop.call_soon_threadsafe(then, thought)
+                loop.call_soon_threadsafe(self._thought)
 
         thought.add_done_callback(done)
+        return thought
 
-    def _thought(self, _: Future[Decision]) -> None:
+    def _thought(self) -> None:
         self._thinking -= 1
-
-    def _caught_up(self, thought: Future[Decision]) -> None:
-        self._late -= 1
-        if failure := thought.exception():
-            log.error("a champion that was given up on failed in the end", exc_info=failure)
 
     def close(self) -> None:
         """Let go of what still waits for a champion."""
@@ -379,6 +369,12 @@ class Api:
     async def on_surprise(self, _: Request, error: Exception) -> Response:
         log.exception("a request failed", exc_info=error)
         return self._json(Refusal("the server failed", type(error).__name__, "see its log"), 500)
+
+
+def _told_late(thought: Future[Decision]) -> None:
+    """Say of one that was given up on that it failed in the end."""
+    if failure := thought.exception():
+        log.error("a champion that was given up on failed in the end", exc_info=failure)
 
 
 async def _decide_body(request: Request) -> DecideBody:

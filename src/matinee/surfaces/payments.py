@@ -273,9 +273,10 @@ class Payments(Surface):
         for rank, case in _cases(account):
             found = bars(case, self.book, slots)
             served = {one.processor: self._lacking(one, case, slots) for one in self._processors()}
-            works = [np.ones(len(slots), bool) if b is None else b.allowed for b in served.values()]
-            if works and not (some := np.logical_or.reduce(works)).all():
-                found.append(Bar("processor", "no processor can charge it then", some))
+            nobody = [bar.allowed for bar in served.values() if bar is not None]
+            if served and len(nobody) == len(served):
+                works = np.logical_or.reduce(nobody)
+                found.append(Bar("processor", "no processor can charge it then", works))
             may = allowed(found, len(slots))
             open_[str(rank)] = runs(may)
             reached[str(rank)] = [who for who, b in served.items() if b is None or b.allowed.any()]

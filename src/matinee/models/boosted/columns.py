@@ -95,29 +95,28 @@ class Columns:
     def encode(self, context: Context) -> Doubles:
         """Rows [N, 2 P]: numbers, then classes: 0 for none, NaN for one that is not known."""
         columns = [_values(context, name) for name in self.by]
-        numbers = np.array([[_number(one) for one in column] for column in columns], np.float64)
-        lost = np.isnan(numbers) & ~self.missed.reshape(-1, 1)
+        numbers = [[_number(one) for one in column] for column in columns]
         codes = [
             [0 if (text := _class(one)) is None else known.get(text, np.nan) for one in column]
             for known, column in zip(self._known, columns, strict=True)
         ]
-        numbers, shape = (
-            np.where(lost, self.fill.reshape(-1, 1), numbers),
-            (len(self.by), len(context)),
-        )
-        both = (numbers.reshape(shape), np.array(codes, np.float64).reshape(shape))
-        return np.concatenate(both).T
+        return self._filled(numbers, codes, len(context))
 
     def rows(self, columns: Sequence[Column], size: int) -> Doubles:
         """The same of columns."""
-        found = np.empty((size, 2 * len(self.by)))
-        for place, column in enumerate(columns):
-            lost = np.isnan(column.numbers) & ~self.missed[place]
-            found[:, place] = np.where(lost, self.fill[place], column.numbers)
-            known = self._known[place]
-            codes = np.array([0, *(known.get(one, np.nan) for one in column.classes)])
-            found[:, len(self.by) + place] = codes[column.codes]
-        return found
+        codes = [
+            np.array([0, *(known.get(one, np.nan) for one in column.classes)])[column.codes]
+            for known, column in zip(self._known, columns, strict=True)
+        ]
+        return self._filled([column.numbers for column in columns], codes, size)
+
+    def _filled(self, numbers: Sequence[Any], codes: Sequence[Any], size: int) -> Doubles:
+        """The rows of numbers [P, N] and codes [P, N]."""
+        shape = (len(self.by), size)
+        told = np.array(numbers, np.float64).reshape(shape)
+        lost = np.isnan(told) & ~self.missed[:, None]
+        filled = np.where(lost, self.fill[:, None], told)
+        return np.concatenate([filled, np.array(codes, np.float64).reshape(shape)]).T
 
     @cached_property
     def _known(self) -> list[dict[str, int]]:

@@ -112,8 +112,8 @@ class Cascade(Model):
         for one in facts.tried:
             if one.rank <= RANKS:
                 declined[self._processors.encode([one.processor]), one.rank] = 1.0
-        ranks = np.minimum(asked.ranks, RANKS)
-        worth = rates[asked.processors] - declined[asked.processors, ranks] - 0.001 * ranks
+        worth = rates[asked.processors] - declined[asked.processors, asked.ranks]
+        worth -= 0.001 * asked.ranks
         return np.where(asked.processors >= 0, worth, 0.0)
 
     def _slots(self, facts: Facts) -> NDArray[np.float64]:

@@ -145,7 +145,7 @@ class Hazard:
         """How often each weight counts for each of N attempts, [N, 1 + W]."""
         codes, start = self._codes(columns, (*BLOCKS, *PASSED)), 1
         places, counts = [np.zeros(rows, np.int64)], [np.arange(rows)]
-        passed, whose = _passed(columns, rows)
+        passed, whose = _days_passed(columns, rows)
         for block, shape in self._shapes.items():
             if block in BLOCKS:
                 classes, row = tuple(codes[name] for name in block), np.arange(rows)
@@ -161,10 +161,8 @@ class Hazard:
 
     def ahead(self, columns: Columns) -> Ahead:
         """What is to come in slots [N]: with one word a column, and N of at least one."""
-        rows, said = (
-            max(np.size(one) for one in columns.values()),
-            {"reason": columns.get("reason")},
-        )
+        rows = max(np.size(one) for one in columns.values())
+        said = {"reason": columns.get("reason")}
         last = {**said, "since_last": FROM, "nights": np.rint(FROM / 24)}
         more = np.arange(CYCLES["number"])
         first = {name: int(columns.get(name, 0)) for name in ("number", "tried")}
@@ -289,7 +287,7 @@ class Ahead:
         return found
 
 
-def _passed(columns: Columns, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _days_passed(columns: Columns, rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The days that came due since the attempt before, of all rows, and whose [D] each is."""
     if "date" not in columns:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)

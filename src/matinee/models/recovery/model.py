@@ -143,8 +143,9 @@ class Recovery(Model):
         worth = np.full((ranks + 1, len(names) + 1), -np.inf)  # the last ones for what is not there
         if ranks and names:
             known = np.array([name in facts.prices for name in names], bool)
-            brings = self._stakes(facts, names).worth(self.approvals(facts))
-            worth[:-1, :-1] = np.where(known, brings, -np.inf)
+            for rank, chances in enumerate(self.approvals(facts), start=1):
+                brings = self._stakes(facts, rank, names).worth(chances)
+                worth[rank - 1, :-1] = np.where(known, brings, -np.inf)
         there = asked.ranks <= ranks
         found: NDArray[np.float64] = worth[np.where(there, asked.ranks - 1, -1), asked.processors]
         return found
@@ -192,22 +193,21 @@ class Recovery(Model):
             reached = facts.reached.get(str(rank), facts.prices)
             names = [name for name in reached if name in facts.prices] or [""]
             ahead, added = self.hazard.ahead(known), self.hazard.processors(known, names)
-            stakes = self._stakes(facts, names)
-            best = int(stakes.worth(expit(ahead.next[allowed].max() + added))[rank - 1].argmax())
+            stakes = self._stakes(facts, rank, names)
+            best = int(stakes.worth(expit(ahead.next[allowed].max() + added)).argmax())
             ahead = ahead.plus(float(added[best]))
-            gain, cost = float(stakes.gain[rank - 1, best]), float(stakes.cost[rank - 1, best])
-            here = Stakes(gain * fades, cost * fades, self.annoyed)
+            here = Stakes(stakes.gain[best] * fades, stakes.cost[best] * fades, self.annoyed)
             slots = Slots(HOURS, allowed, expit(ahead.next), here)
             yield slots, ahead
 
-    def _stakes(self, facts: Facts, names: Sequence[str]) -> Stakes:
-        """What an attempt with each instrument [R] by each processor [P] brings and costs now, in
-        minor units of the invoice.
+    def _stakes(self, facts: Facts, rank: int, names: Sequence[str]) -> Stakes:
+        """What an attempt with an instrument by each processor [P] brings and costs now, in minor
+        units of the invoice.
         """
         prices = [facts.prices.get(name, FREE) for name in names]
         share, approved, declined = np.array([(p.share, p.approved, p.declined) for p in prices]).T
-        fines = np.array([*facts.penalties, *[0.0] * len(facts.means)][: len(facts.means)])[:, None]
-        costs = fines + self.effort * facts.amount
+        fine = facts.penalties[rank - 1] if rank <= len(facts.penalties) else 0.0
+        costs = fine + self.effort * facts.amount
         kept = facts.amount * (1 - share - self.dispute) - approved + facts.worth
         return Stakes(kept - costs, declined + costs)
 
@@ -257,16 +257,6 @@ class _Attempts(NamedTuple):
         asked = Context(context.histories, context.at, context.devices, flat)
         return Responses(mine.processors, responses.rewards, responses.propensities, asked)
 
-    def again(self, shard: ResponseShard) -> _Rows:
-        """Those after the first on an invoice: whether to try again is asked of them alone."""
-        responses = self.read(shard)
-        known = responses.context.features
-        again = np.array([row.get("number", 0.0) > 0 for row in known], bool)
-        later = np.flatnonzero(again & (responses.actions >= 0))
-        names = [self.names[one] for one in responses.actions[later].tolist()]
-        rows = ({**known[row], "processor": name} for row, name in zip(later, names, strict=True))
-        return _Rows(tuple(rows), responses.rewards[later] > 0.5)
-
 
 def _known(told: Any, features: Mapping[str, Any], rank: int, at: int) -> Mapping[str, Any]:
     if told is None:
@@ -308,4 +298,11 @@ class _Rows(NamedTuple):
 
 
 def _attempted(shard: ResponseShard, attempts: _Attempts) -> _Rows:
-    return attempts.again(shard)
+    """Those after the first on an invoice: whether to try again is asked of them alone."""
+    responses = attempts.read(shard)
+    known = responses.context.features
+    again = np.array([row.get("number", 0.0) > 0 for row in known], bool)
+    later = np.flatnonzero(again & (responses.actions >= 0))
+    names = [attempts.names[one] for one in responses.actions[later].tolist()]
+    rows = ({**known[row], "processor": name} for row, name in zip(later, names, strict=True))
+    return _Rows(tuple(rows), responses.rewards[later] > 0.5)

@@ -30,6 +30,10 @@ class Stakes:
         """What attempts bring on the mean, where `after` is what follows one that fails."""
         return chances * self.gain + (1 - chances) * ((1 - self.annoyed) * after - self.cost)
 
+    def at(self, places: Integers) -> Stakes:
+        """Those of some places [N]."""
+        return Stakes(self.gain[places], self.cost[places], self.annoyed)
+
 
 @dataclass(frozen=True)
 class Slots:
@@ -75,7 +79,7 @@ class Slots:
         `later` says the chances of the attempts that follow. Those are planned on one slot a day,
         the likeliest that is allowed.
         """
-        slots, stakes = self._one_a_day(), self.stakes
+        slots = self._one_a_day()
         if attempts < 1 or not len(slots):
             return np.zeros(len(self.first))
         when = np.concatenate([self.hours[:1] - 1, self.hours[slots]])  # from before all of them on
@@ -84,11 +88,10 @@ class Slots:
         place, last = slots[after - 1], np.concatenate([[0], slots])[before]
         more = np.arange(attempts, 0, -1)[:, None]
         chances = np.broadcast_to(later(more, since, last, place), (attempts, len(place)))
-        brings = chances * stakes.gain[place] - (1 - chances) * stakes.cost[place]
-        left = (1 - chances) * (1 - stakes.annoyed)
+        stakes = self.stakes.at(place)
         worth, value = np.zeros((len(when), len(when))), np.zeros(len(when))
-        for now, goes_on in zip(brings, left, strict=True):
-            worth[before, after] = now + goes_on * value[after]
+        for chance in chances:
+            worth[before, after] = stakes.worth(chance, value[after])
             value = worth.max(axis=1)  # not below 0, for nothing is worth 0 on the diagonal
         return value[np.searchsorted(when, self.hours, side="right") - 1]
 
