@@ -121,12 +121,12 @@ def test_those_who_come_to_a_busy_champion_are_answered_at_once(service, client_
     monkeypatch.setattr(decider, "propose", held)
     with ThreadPoolExecutor(WAITING) as pool:
         waiting = [pool.submit(ask, client, f"w{number}") for number in range(WAITING)]
-        assert eventually(lambda: client.api._thinking == WAITING)
+        assert eventually(lambda: client.api._turns._value == 0)
         said = ask(client, "late").json()
         assert said["policy"] == "payments@fallback"
         free.set()
         assert {one.result().json()["policy"] for one in waiting} == {version}
-    assert eventually(lambda: client.api._thinking == 0)
+    assert eventually(lambda: client.api._turns._value == WAITING)
     assert 'why="busy"} 1.0' in client.get("/metrics").text
 
 

@@ -7,8 +7,8 @@ import logging
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, datetime
+from threading import Semaphore
 from typing import Any
 
 import msgspec
@@ -84,7 +84,7 @@ class Api:
     def __init__(self, runtime: Runtime, limits: Limits, max_batch: int = 5_000) -> None:
         self.runtime, self.max_batch = runtime, max_batch
         self._thinker = ThreadPoolExecutor(1, "thinking")
-        self._thinking, self._given_up = 0, Future[Decision]()
+        self._turns, self._given_up = Semaphore(WAITING), Future[Decision]()
         self._given_up.cancel()
         self.metrics = Metrics()
         self.metrics.registry.register(ServiceGauges(runtime))
@@ -138,7 +138,7 @@ class Api:
         decider, fallback = self.runtime.deciding(surface), self.runtime.fallback(surface)
         if fallback is None or decider is fallback:
             return decider, decider.propose(asked)
-        if not self._given_up.done() or self._thinking >= WAITING:
+        if not self._given_up.done() or not self._turns.acquire(blocking=False):
             self.metrics.fallbacks.labels(surface, "busy").inc()
             return fallback, fallback.propose(asked)
         within, thought = decider.surface.within.total_seconds(), self._think(decider, asked)
@@ -159,19 +159,10 @@ class Api:
         return fallback, fallback.propose(asked)
 
     def _think(self, decider: Decider[Any], asked: Asked) -> Future[Decision]:
-        """What the champion would decide, when its turn comes."""
-        self._thinking += 1
-        thought, loop = self._thinker.submit(decider.propose, asked), asyncio.get_running_loop()
-
-        def done(_: Future[Decision]) -> None:
-            with suppress(RuntimeError):  # the server has ended meanwhile
-                loop.call_soon_threadsafe(self._thought)
-
-        thought.add_done_callback(done)
+        """What the champion would decide, when its turn comes, which is then given back."""
+        thought = self._thinker.submit(decider.propose, asked)
+        thought.add_done_callback(lambda _: self._turns.release())
         return thought
-
-    def _thought(self) -> None:
-        self._thinking -= 1
 
     def close(self) -> None:
         """Let go of what still waits for a champion."""

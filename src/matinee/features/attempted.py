@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from matinee.payments.actions import HOUR
-from matinee.payments.facts import UNKNOWN, Facts, Try
+from matinee.payments.facts import HOURS, UNKNOWN, Facts, Try, slot_times
 from matinee.payments.local_time import local_offsets, zone_of
 
 Times = NDArray[np.int64]
@@ -111,7 +112,25 @@ def calendar(facts: Facts, at: Times) -> Calendar:
     >>> [f"{name} {values[0]:g}" for name, values in known.items()]
     ['date 1', 'hour 5', 'weekday 4', 'fortnight 1', 'day 2', 'since_due 20']
     """
-    local = at + local_offsets(at, zone_of(facts.timezone))
+    known = _local(facts.timezone, at)
+    return Calendar(at, {**known, "since_due": (at - facts.due_at) / HOUR})
+
+
+def slot_calendar(facts: Facts) -> Calendar:
+    """Of the slots [H] that are decided on."""
+    times = slot_times(facts.at)
+    known = _local_slots(facts.timezone, int(times[0]))
+    return Calendar(times, {**known, "since_due": (times - facts.due_at) / HOUR})
+
+
+@lru_cache(maxsize=512)
+def _local_slots(timezone: str | None, first: int) -> Mapping[str, NDArray[np.float64]]:
+    """Of the slots from one on: for an hour they are the same for all members of a time zone."""
+    return _local(timezone, first + (HOURS - HOURS[0]) * HOUR)
+
+
+def _local(timezone: str | None, at: Times) -> dict[str, NDArray[np.float64]]:
+    local = at + local_offsets(at, zone_of(timezone))
     days = local // (DAY * HOUR)
     dates = days.astype("datetime64[D]")
     known = {
@@ -121,5 +140,4 @@ def calendar(facts: Facts, at: Times) -> Calendar:
         "fortnight": days % 14,
         "day": (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1,
     }
-    columns = {name: values.astype(np.float64) for name, values in known.items()}
-    return Calendar(at, {**columns, "since_due": (at - facts.due_at) / HOUR})
+    return {name: values.astype(np.float64) for name, values in known.items()}

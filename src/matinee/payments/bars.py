@@ -84,6 +84,7 @@ def penalty(
     case: Case, book: RuleBook, at: ArrayLike, planned: Sequence[int] = ()
 ) -> dict[str, NDArray[np.int64]]:
     """What networks would take for an attempt at each time, by currency: minor units, int64 [H].
+    Only currencies in which something is due at one of the times.
 
     Of several fees of one network in one currency the dearest counts: Mastercard does not take both
     that of the day and that of the month (TabaPay, 2024; Shift4, undated).
@@ -93,10 +94,14 @@ def penalty(
     dearest: dict[tuple[str, str], NDArray[np.int64]] = {}
     for term in book.of(case.instrument.network, case.country):
         rule = term.rule
-        if rule.kind == "fee" and rule.currency is not None:
-            due = term.in_force(times) & counted.reached(term, times, plans)
-            key = rule.network, rule.currency
-            fee = np.where(due, rule.fee, 0)
+        if rule.kind != "fee" or rule.currency is None:
+            continue
+        due = counted.reached(term, times, plans)
+        if due is None:
+            continue
+        due = due & term.in_force(times)
+        if due.any():
+            key, fee = (rule.network, rule.currency), due * rule.fee
             dearest[key] = np.maximum(dearest[key], fee) if key in dearest else fee
     total: dict[str, NDArray[np.int64]] = {}
     for (_, currency), fee in dearest.items():
@@ -118,15 +123,18 @@ def processor_bar(
     Where it lists countries and that of the invoice is not known, it does not reach it.
     """
     times = np.asarray(at, np.int64)
-    for name, lacks, said in _lacking(processor, invoice, instrument):
-        if lacks:
-            return Bar(name, f"{processor.processor} {said}", np.zeros(times.shape, bool))
+    lacks = _lacking(processor, invoice, instrument)
+    if lacks is not None:
+        name, said = lacks
+        return Bar(name, f"{processor.processor} {said}", np.zeros(times.shape, bool))
+    out = [one for one in outages if one.processor == processor.processor]
+    if not out:
+        return None
     works: Allowed = np.ones(times.shape, bool)
-    for one in outages:
-        if one.processor == processor.processor:
-            starts = micros(one.starts_at)
-            ends = ALWAYS.max if one.ends_at is None else micros(one.ends_at)
-            works &= (times < starts) | (times >= ends)
+    for one in out:
+        starts = micros(one.starts_at)
+        ends = ALWAYS.max if one.ends_at is None else micros(one.ends_at)
+        works &= (times < starts) | (times >= ends)
     return None if works.all() else Bar("outage", f"{processor.processor} does not work", works)
 
 
@@ -243,15 +251,17 @@ def _told(rule: NetworkRule, case: Case) -> str:
 
 def _lacking(
     processor: Processor, invoice: Invoice, instrument: Instrument
-) -> Iterator[tuple[str, bool, str]]:
-    where = invoice.country or "a country that is not known"
-    yield "disabled", not processor.enabled, "is not used"
-    for name, one, reached, said in (
-        ("currency", invoice.currency, processor.currencies, f"does not charge {invoice.currency}"),
-        ("country", invoice.country, processor.countries, f"does not charge in {where}"),
-        ("network", instrument.network, processor.networks, f"reaches no {instrument.network}"),
-    ):
-        yield name, bool(reached) and one not in reached, said
+) -> tuple[str, str] | None:
+    """What a processor lacks to charge an instrument for an invoice at all, and that in words."""
+    if not processor.enabled:
+        return "disabled", "is not used"
+    if processor.currencies and invoice.currency not in processor.currencies:
+        return "currency", f"does not charge {invoice.currency}"
+    if processor.countries and invoice.country not in processor.countries:
+        return "country", f"does not charge in {invoice.country or 'a country that is not known'}"
+    if processor.networks and instrument.network not in processor.networks:
+        return "network", f"reaches no {instrument.network}"
+    return None
 
 
 def _past(at: int) -> float:

@@ -96,19 +96,19 @@ class Counted:
             found = [one for one in found if self._alike(one)]
         return [_answered(one) for one in found]
 
-    def reached(self, term: Term, at: Times, planned: Times) -> NDArray[np.bool_]:
+    def reached(self, term: Term, at: Times, planned: Times) -> NDArray[np.bool_] | None:
         """Whether a rule's `most` attempts, or one where it names none, lie in its window before
-        each time [H]: what was sent exactly `hours` ago is out of it.
+        each time [H]: what was sent exactly `hours` ago is out of it. `None`: before none of them.
 
         Those on the card count, or all on the invoice, charged to whatever; with codes the answers
         that were one of them. Attempts `planned`, ascending, count where there are no codes.
         """
         times = self._times(term.rule.per)
         if term.codes:
-            times, planned = np.sort(np.array(self.refusals(term), np.int64)), planned[:0]
+            times, planned = np.array(sorted(self.refusals(term)), np.int64), planned[:0]
         most = 1 if term.rule.most is None else term.rule.most
         if times.size + planned.size < most:
-            return np.zeros(at.shape, bool)
+            return None
         counts = np.full(at.shape, times.size)
         if planned.size:
             counts += np.searchsorted(planned, at, "right")

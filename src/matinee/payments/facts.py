@@ -170,9 +170,9 @@ def runs(allowed: NDArray[np.bool_]) -> list[tuple[int, int]]:
     >>> runs(allowed)
     [(1, 2), (6, 6)]
     """
-    edges = np.diff(np.concatenate([[False], allowed, [False]]).astype(np.int8))
-    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
-    return [(SLOTS[a], SLOTS[b]) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+    padded = np.concatenate([[False], allowed, [False]])
+    edges = np.flatnonzero(padded[1:] != padded[:-1]).tolist()
+    return [(SLOTS[a], SLOTS[b - 1]) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def slot_times(at: int) -> NDArray[np.int64]:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 BLOCK = 1_024
 """Decisions that are chosen for at a time."""
+FEW = 1_024
+"""Scores of which all are put in order where some are wanted; of more the best are found first."""
 
 PropensityKind = Literal["conditional", "marginal", "joint"]
 
@@ -191,8 +193,8 @@ def top(scores: NDArray[np.floating[Any]], size: int) -> NDArray[np.int32]:
     array([1, 3, 2], dtype=int32)
     """
     require_finite(scores)
-    if size >= len(scores):
-        return np.argsort(-scores, kind="stable").astype(np.int32)
+    if size >= len(scores) or len(scores) <= FEW:
+        return np.argsort(-scores, kind="stable")[:size].astype(np.int32)
     least = np.partition(scores, -size)[-size]
     above = np.flatnonzero(scores > least)
     equal = np.flatnonzero(scores == least)[: size - len(above)]

@@ -17,6 +17,7 @@ from matinee.policies.base import (
     in_blocks,
     places,
     require_exploring,
+    top,
     top_all,
 )
 
@@ -66,7 +67,9 @@ class InverseGap(Policy):
         return asdict(self)
 
     def prefer(self, scores: NDArray[np.floating[Any]]) -> Preference:
-        return self.prefer_all(scores[None]).at(0)
+        segment = top(scores, self.segment)
+        best_first = scores[segment].astype(np.float64)
+        return Preference(segment, -_behind(best_first[:1], best_first).astype(np.float32))
 
     def prefer_all(self, scores: NDArray[np.floating[Any]]) -> Preferences:
         segment = top_all(scores, self.segment)
@@ -124,7 +127,7 @@ class InverseGap(Policy):
         result[known] = self._conditional(preference.logits.astype(np.float64), found[known])
         return result
 
-    def chances(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    def chances(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         scores = logits.astype(np.float64)
         found = self._chances(scores[:, :1] - scores, scores.shape[1])
         found[:, 0] = 1 - found[:, 1:].sum(axis=1)
@@ -136,6 +139,8 @@ class InverseGap(Policy):
         """p(a_j | prefix) [K] for places `order` [K] among scores [S], the best first."""
         if not len(order):
             return np.zeros(0)
+        if len(order) == 1:
+            return self.chances(scores[None])[0][order]
         slots = np.arange(len(order))
         when = np.full(len(scores), len(order))
         when[order] = slots

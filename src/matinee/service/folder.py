@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ from matinee.service.toml import FILE, NOTHING, read_settings, written
 from matinee.store import Store
 from matinee.surfaces import SURFACES, Artwork, Payments, Surface, Titles, check
 from matinee.surfaces.artwork import bandit
+from matinee.surfaces.payments import EXPLORE
 
 
 class Service:
@@ -213,7 +215,7 @@ class Service:
             limit=asked.limit,
             slack=asked.slack,
             within=timedelta(milliseconds=asked.answer_within_ms),
-            policy=InverseGap(asked.gamma, asked.epsilon, segment=48),
+            policy=replace(EXPLORE, gamma=asked.gamma, epsilon=asked.epsilon),
         )
 
     def _models_of_titles(self) -> list[Model]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -30,10 +30,12 @@ CYCLES = {
     "nights": 4,
 }
 """Whole numbers from 0; what is greater counts as the greatest."""
-DELAYS = (0.5, 1, 2, 4, 8, 16, 24, 36, 48, 72, 96, 120, 168, 240, 336, 504, 5_000)
+DELAYS = np.array([0.5, 1, 2, 4, 8, 16, 24, 36, 48, 72, 96, 120, 168, 240, 336, 504, 5_000])
 """Where the classes of hours since something begin."""
-FROM = np.array([0.0, *DELAYS])
+FROM = np.concatenate([[0.0], DELAYS])
 """The least delay of each class."""
+NIGHTS = np.minimum(np.rint(FROM / 24), CYCLES["nights"] - 1).astype(np.int64)
+"""How many nights have passed after such a delay, at least."""
 WORDS = (
     "reason",
     "elsewhere",
@@ -75,10 +77,8 @@ MOST_PASSED = 31
 is, where there was none."""
 MOST_WORDS = 200
 """Words of a column that are told apart, the most frequent ones."""
-OF_DELAY = tuple(block for block in BLOCKS if {"since_last", "nights"} & set(block))
-OF_NUMBER = tuple(block for block in BLOCKS if {"number", "tried"} & set(block))
+MOVING = ("since_last", "nights", "number", "tried")
 """What changes with the attempt before."""
-FIXED = tuple(block for block in BLOCKS if block not in (*OF_DELAY, *OF_NUMBER))
 OF_PROCESSOR = tuple(block for block in BLOCKS if "processor" in block)
 ROUNDS, DRAWN = 5, 3.0
 """How often the sizes of weights are found anew, and how many weights the prior counts for."""
@@ -161,53 +161,65 @@ class Hazard:
 
     def ahead(self, columns: Columns) -> Ahead:
         """What is to come in slots [N]: with one word a column, and N of at least one."""
-        rows = max(np.size(one) for one in columns.values())
-        said = {"reason": columns.get("reason")}
-        last = {**said, "since_last": FROM, "nights": np.rint(FROM / 24)}
-        more = np.arange(CYCLES["number"])
-        first = {name: int(columns.get(name, 0)) for name in ("number", "tried")}
-        counts = {**said, **{name: count + more for name, count in first.items()}}
-        base = self._sums(columns, FIXED) + np.zeros(rows)
-        passed, before = self._passed(columns, rows)
-        now = self._sums(columns, (*OF_DELAY, *OF_NUMBER)) - self.weights[0]
+        rows = max(len(one) for one in columns.values() if isinstance(one, np.ndarray))
+        codes = self._codes(columns, BLOCKS)
+        each = self._rows(codes, BLOCKS)
+        fixed = sum(row[codes[name]] for name, row in each.items() if name not in MOVING)
+        delay, nights, number, tried = (each[name] for name in MOVING)
+        passed, before = self._passed(columns, codes, rows)
+        base = self.weights[0] + fixed + passed + np.zeros(rows)
+        now = delay[codes["since_last"]] + nights[codes["nights"]]
+        now = now + number[codes["number"]] + tried[codes["tried"]]
+        more = np.arange(len(number))
         return Ahead(
-            base + now + passed - before,
-            base + passed,
+            base + now - before,
+            base,
             passed,
-            self._sums(last, OF_DELAY) - self.weights[0],
-            self._sums(counts, OF_NUMBER) - self.weights[0],
+            delay + nights[NIGHTS],
+            number[np.minimum(codes["number"] + more, len(number) - 1)]
+            + tried[np.minimum(codes["tried"] + more, len(tried) - 1)],
         )
 
     def processors(self, columns: Columns, names: Sequence[str]) -> Floats:
         """What each processor [P] adds to the log odds where the same is known, the slot aside."""
-        none, these = ({**columns, "processor": one} for one in (None, names))
-        added: Floats = self._sums(these, OF_PROCESSOR) - self._sums(none, OF_PROCESSOR)
-        return added
+        codes = self._codes({**columns, "processor": [*names, None]}, OF_PROCESSOR)
+        found: Floats = self._sums(codes, OF_PROCESSOR)
+        return found[:-1] - found[-1]
 
     def now(self, columns: Columns, names: Sequence[str]) -> Floats:
         """The log odds by each processor [P] of one attempt of which all else is known."""
-        passed, before = self._passed(columns, 1)
-        odds: Floats = self._sums({**columns, "processor": names}, BLOCKS) + (passed - before)
+        codes = self._codes({**columns, "processor": names}, BLOCKS)
+        passed, before = self._passed(columns, codes, 1)
+        odds: Floats = self.weights[0] + self._sums(codes, BLOCKS) + (passed - before)
         return odds
 
-    def _passed(self, columns: Columns, rows: int) -> tuple[Any, Any]:
+    def _passed(self, columns: Columns, codes: Mapping[str, Any], rows: int) -> tuple[Any, Any]:
         """What all days add up to, from a first one to the slot [N], and to the attempt before."""
         if "date" not in columns:
             return 0.0, 0.0
         first, last = _due(columns, rows)
         start = int(first.min())
-        days = _calendar(np.arange(start, int(last.max()) + 1))
-        codes = self._codes(columns, [block[:-1] for block in PASSED])
-        each = sum(self._tables[b][(*(codes[n] for n in b[:-1]), days[b[-1]])] for b in PASSED)
-        total = np.cumsum(each)
+        days = _calendar_of(start, int(last.max()) + 1)
+        came = sum(row[days[name]] for name, row in self._rows(codes, PASSED).items())
+        total = np.cumsum(came)
         return total[last - start], total[first - start]
 
-    def _sums(self, columns: Columns, blocks: Sequence[tuple[str, ...]]) -> Any:
-        """The first weight, and those of some blocks: a number, or [N] where a column has them."""
-        codes, total = self._codes(columns, blocks), self.weights[0]
+    def _sums(self, codes: Mapping[str, Any], blocks: Sequence[tuple[str, ...]]) -> Any:
+        """The weights of some blocks, by the class of each of their names: a number, or [N] where
+        a name has a class for each of N.
+        """
+        return sum(self._tables[block][tuple([codes[one] for one in block])] for block in blocks)
+
+    def _rows(
+        self, codes: Mapping[str, Any], blocks: Sequence[tuple[str, ...]]
+    ) -> dict[str, Floats]:
+        """The weights of blocks by the last name of each, by its classes; the others have one."""
+        found: dict[str, Floats] = {}
         for block in blocks:
-            total = total + self._tables[block][tuple([codes[name] for name in block])]
-        return total
+            *others, last = block
+            row = self._tables[block][tuple([codes[one] for one in others])]
+            found[last] = found[last] + row if last in found else row
+        return found
 
     @cached_property
     def _tables(self) -> dict[tuple[str, ...], Floats]:
@@ -268,7 +280,8 @@ class Ahead:
 
     def plus(self, added: float) -> Ahead:
         """The same with so much more log odds everywhere."""
-        return replace(self, next=self.next + added, base=self.base + added)
+        moved = self.next + added, self.base + added
+        return Ahead(*moved, self.passed, self.of_delay, self.of_number)
 
     def chances(
         self,
@@ -320,6 +333,12 @@ def _calendar(days: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
         "day": np.where(following.astype("datetime64[M]") > months, 31, day),
         "fortnight": days % 14,
     }
+
+
+@lru_cache(maxsize=256)
+def _calendar_of(start: int, stop: int) -> dict[str, NDArray[np.int64]]:
+    """Of all days from one to before another."""
+    return _calendar(np.arange(start, stop))
 
 
 def _met(values: Any) -> tuple[str, ...]:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from matinee.features.attempted import CATEGORIES, NUMBERS, Calendar, calendar, described
+from matinee.features.attempted import (
+    CATEGORIES,
+    NUMBERS,
+    Calendar,
+    calendar,
+    described,
+    slot_calendar,
+)
 from matinee.models.base import Floats, Model, checked
 from matinee.models.boosted import Boosted
 from matinee.models.data import (
@@ -25,7 +33,7 @@ from matinee.models.recovery.actions import Actions, processors_of
 from matinee.models.recovery.hazard import CYCLES, SINCE, WORDS, Ahead, Hazard
 from matinee.models.recovery.plan import Slots, Stakes
 from matinee.models.run import Run
-from matinee.payments.facts import FACTS, HOURS, Facts, Price, slot_times
+from matinee.payments.facts import FACTS, HOURS, Facts, Price
 
 DAY = 24
 FREE = Price()
@@ -130,7 +138,7 @@ class Recovery(Model):
             facts = Facts.read(told[row])
             worth = self._routes if facts.step == "route" else self._slots
             scores[row] = facts.unit * worth(facts, asked)
-        return np.clip(scores, -self.limit, self.limit)
+        return np.minimum(np.maximum(scores, -self.limit), self.limit)
 
     def _plainly(self, context: Context, asked: Actions) -> NDArray[np.float64]:
         """What actions brought before, as far as the context tells."""
@@ -173,18 +181,18 @@ class Recovery(Model):
         if len(plans) > 1 and left > 1:  # an attempt with another one, and what follows that
             then = [self.trust * slots.after(ahead.chances, left - 2) for slots, ahead in plans]
             begun = [self.trust * plan[0].begun(v) for plan, v in zip(plans, then, strict=True)]
-        found = np.full(len(HOURS), -np.inf)
-        for number, (slots, _) in enumerate(plans):
-            others = begun[:number] + begun[number + 1 :]
-            found = np.maximum(found, slots.worth(np.max([after[number], *others], axis=0)))
-        return np.array([*found, 0.0, 0.0])[asked.slots]
+        worth = [
+            slots.worth(reduce(np.maximum, begun[:number] + begun[number + 1 :], after[number]))
+            for number, (slots, _) in enumerate(plans)
+        ]
+        found = reduce(np.maximum, worth, np.full(len(HOURS), -np.inf))
+        return np.concatenate([found, [0.0, 0.0]])[asked.slots]
 
     def _plans(self, facts: Facts) -> Iterator[tuple[Slots, Ahead]]:
         """For each instrument that may be charged again its slots, with the processor that is best
         there, and what is to come.
         """
-        now = calendar(facts, slot_times(facts.at))
-        fades = np.exp(-self.fading * HOURS / DAY)
+        now, fades = slot_calendar(facts), np.exp(-self.fading * HOURS / DAY)
         for rank in range(1, len(facts.means) + 1) if facts.number < self.most else ():
             allowed = facts.allowed(rank)
             if not allowed.any():

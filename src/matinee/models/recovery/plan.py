@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,15 @@ class Stakes:
 
     def worth(self, chances: Floats, after: Floats | float = 0.0) -> Floats:
         """What attempts bring on the mean, where `after` is what follows one that fails."""
-        return chances * self.gain + (1 - chances) * ((1 - self.annoyed) * after - self.cost)
+        return self.alone(chances) + self.left(chances) * after
+
+    def alone(self, chances: Floats) -> Floats:
+        """The same where nothing follows."""
+        return chances * (self.gain + self.cost) - self.cost
+
+    def left(self, chances: Floats) -> Floats:
+        """How likely it is that attempts fail, and that the member is still there."""
+        return (1 - self.annoyed) * (1 - chances)
 
     def at(self, places: Integers) -> Stakes:
         """Those of some places [N]."""
@@ -83,22 +93,30 @@ class Slots:
         if attempts < 1 or not len(slots):
             return np.zeros(len(self.first))
         when = np.concatenate([self.hours[:1] - 1, self.hours[slots]])  # from before all of them on
-        before, after = np.triu_indices(len(when), 1)
+        before, after, starts = _pairs(len(when))
         since = (when[after] - when[before]).astype(np.float64)
         place, last = slots[after - 1], np.concatenate([[0], slots])[before]
         more = np.arange(attempts, 0, -1)[:, None]
         chances = np.broadcast_to(later(more, since, last, place), (attempts, len(place)))
-        stakes = self.stakes.at(place)
-        worth, value = np.zeros((len(when), len(when))), np.zeros(len(when))
-        for chance in chances:
-            worth[before, after] = stakes.worth(chance, value[after])
-            value = worth.max(axis=1)  # not below 0, for nothing is worth 0 on the diagonal
+        stakes, value = self.stakes.at(place), np.zeros(len(when))
+        for alone, left in zip(stakes.alone(chances), stakes.left(chances), strict=True):
+            best = np.maximum.reduceat(alone + left * value[after], starts)
+            value[:-1] = np.maximum(best, 0.0)
         return value[np.searchsorted(when, self.hours, side="right") - 1]
 
     def _one_a_day(self) -> Integers:
         """The likeliest allowed slot of each day from now, of those that have one; ascending."""
-        places = np.flatnonzero(self.allowed)
-        days = self.hours[places] // DAY
-        order = places[np.lexsort((places, -self.first[places], days))]
-        _, firsts = np.unique(np.sort(days), return_index=True)
-        return order[firsts]
+        chances = np.where(self.allowed, self.first, -1.0)
+        days = np.arange(0, self.hours[-1] + DAY + 1, DAY)
+        bounds = np.searchsorted(self.hours, days).tolist()
+        likeliest = [a + int(chances[a:b].argmax()) for a, b in pairwise(bounds) if a < b]
+        return np.array([one for one in likeliest if self.allowed[one]], np.int64)
+
+
+@lru_cache(maxsize=64)
+def _pairs(size: int) -> tuple[Integers, Integers, Integers]:
+    """All pairs of places, the first before the second, in order; and where those of each first
+    one start.
+    """
+    before, after = np.triu_indices(size, 1)
+    return before, after, np.searchsorted(before, np.arange(size - 1))
