@@ -251,6 +251,17 @@ def test_values_are_searched_at_any_depth() -> None:
     assert not holds_card(["4111", "1111", "1111", "1111"])
 
 
+@given(
+    st.lists(
+        st.floats()
+        | st.integers(-(10**20), 10**20)
+        | st.sampled_from([int(FOUR), [int(FOUR)], FOUR])
+    )
+)
+def test_a_list_holds_what_one_of_its_values_holds(values):
+    assert holds_card(values) == any(holds_card([one]) for one in values)
+
+
 def test_masked_values_keep_their_shape() -> None:
     value = {"a": [FOUR, 1, None, {"b": int(FOUR)}], FOUR: 0.5, "c": float(FOUR)}
     hidden = "411111******1111"

@@ -25,6 +25,8 @@ import polars as pl
 
 FEWEST, MOST = 12, 19
 """Digits of a number."""
+SHORT = 10 ** (FEWEST - 1)
+"""The least number that has so many digits."""
 HEAD, TAIL, HIDDEN = 6, 4, 6
 """What a masked number still shows at most, first and last (PCI DSS 4.0, 3.4.1), and the digits
 that it hides at least: of a short number fewer of the first ones are shown.
@@ -141,10 +143,19 @@ def holds_card(value: Any) -> bool:
         elif isinstance(one, dict):
             waiting += (*one, *one.values())
         elif isinstance(one, list | tuple):
-            waiting += one
-        elif isinstance(one, int | float) and 10 ** (FEWEST - 1) <= abs(one) < 10**MOST:
+            if not _short(one):
+                waiting += one
+        elif isinstance(one, int | float) and SHORT <= abs(one) < 10**MOST:
             waiting.append(str(int(one)))
     return False
+
+
+def _short(values: Sequence[Any]) -> bool:
+    """Whether these are all numbers that are too short."""
+    try:
+        return bool(values) and max(values) < SHORT and min(values) > -SHORT
+    except TypeError:  # something else is among them
+        return False
 
 
 def masked_value(value: Any) -> Any:

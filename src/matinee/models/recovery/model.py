@@ -192,7 +192,7 @@ class Recovery(Model):
         """For each instrument that may be charged again its slots, with the processor that is best
         there, and what is to come.
         """
-        now, fades = slot_calendar(facts), np.exp(-self.fading * HOURS / DAY)
+        now, fades = slot_calendar(facts), np.exp(-self.fading / DAY * HOURS)
         for rank in range(1, len(facts.means) + 1) if facts.number < self.most else ():
             allowed = facts.allowed(rank)
             if not allowed.any():
