@@ -23,11 +23,16 @@ NEED_DATA = {
     "payments_outage": False,
     "payments_generations": False,
     "payments_serve": False,
+    "allocation": False,
+    "experiments_peeking": False,
+    "experiments_asos": True,
     "video": True,
     "artwork": False,
+    "interleaving": False,
+    "experiments_proxies": False,
 }
 """The benchmarks in their order, and whether each reads MATINEE_DATA."""
-SETS = ("ml-1m/", "kuairand-pure/", "obd-sample/", "upworthy/", "psp/", "video/")
+SETS = ("ml-1m/", "kuairand-pure/", "obd-sample/", "upworthy/", "psp/", "video/", "asos/")
 
 
 def main() -> int:

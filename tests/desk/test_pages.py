@@ -1,40 +1,12 @@
 """What the pages say, whatever the service is like."""
 
-import asyncio
 import shutil
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
-from starlette.applications import Starlette
 
-from matinee.desk.pages import pages
 from matinee.lake.records import Event, Window
 from matinee.service.folder import Service
-from matinee.service.runtime import Runtime
-
-
-async def ask(app: Starlette, path: str) -> httpx.Response:
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        return await client.get(path)
-
-
-@pytest.fixture
-def look():
-    """Look at a path of a service: status and HTML."""
-
-    def at(service: Service, path: str) -> tuple[int, str]:
-        with service, Runtime(service) as runtime:
-            answer = asyncio.run(ask(Starlette(routes=pages(runtime)), path))
-        return answer.status_code, answer.text
-
-    return at
-
-
-@pytest.fixture
-def service(made, tmp_path) -> Service:
-    return Service.open(shutil.copytree(made, tmp_path / "shows"))
 
 
 @pytest.mark.parametrize("simulated", [True, False])

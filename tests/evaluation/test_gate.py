@@ -40,9 +40,15 @@ def test_a_candidate_that_is_better_passes_and_waits_for_a_person():
     assert verdict.outcome == "passes"
     assert verdict.estimate == GOOD.difference
     assert "0.01" in verdict.reasons[0]
-    assert verdict.next_steps == ("let a person approve it: matinee approve VERSION",)
+    assert verdict.next_steps == (
+        "let a person approve it: matinee approve VERSION",
+        "or see it on members first: matinee experiments start NAME VERSION",
+    )
     named = judge(replace(GOOD, candidate="titles@3"), RULES)
-    assert named.next_steps == ("let a person approve it: matinee approve titles@3",)
+    assert named.next_steps == (
+        "let a person approve it: matinee approve titles@3",
+        "or see it on members first: matinee experiments start NAME titles@3",
+    )
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ class Api:
         """
         surface, body = request.path_params["surface"], await _decide_body(request)
         if body.subjects:
-            return await self._assign(self.runtime.assigner(surface), body)
+            return await self._assign(surface, body)
         decider, proposed = await self._propose(surface, self._asked(body))
         receipts = await self._log(decider.records([proposed]))
         (standing,) = decider.standing(receipts)
@@ -135,7 +135,7 @@ class Api:
         """What the champion would decide; or the fallback, where there is one and the champion is
         missing, busy, fails, or takes too long.
         """
-        decider, fallback = self.runtime.deciding(surface), self.runtime.fallback(surface)
+        decider, fallback = self.runtime.deciding(surface, asked), self.runtime.fallback(surface)
         if fallback is None or decider is fallback:
             return decider, decider.propose(asked)
         if not self._given_up.done() or not self._turns.acquire(blocking=False):
@@ -168,8 +168,9 @@ class Api:
         """Let go of what still waits for a champion."""
         self._thinker.shutdown(wait=False, cancel_futures=True)
 
-    async def _assign(self, assigner: Assigner[Any], body: DecideBody) -> Response:
+    async def _assign(self, surface: str, body: DecideBody) -> Response:
         asked, subjects = self._asked(body), list(dict.fromkeys(body.subjects))
+        assigner = self.runtime.assigner(surface, asked)
         standing = await self._assigned(assigner, asked, subjects)
         answer = AssignmentsAnswer(
             request_id=asked.request_id,
@@ -194,7 +195,8 @@ class Api:
 
     async def decide_home(self, request: Request) -> Response:
         """A whole home page: one decision a row, durable together before they are answered."""
-        asked, home = self._asked(await _decide_body(request)), self.runtime.home()
+        asked = self._asked(await _decide_body(request))
+        home = self.runtime.home(asked)
         decisions = home.standing(await self._log(home.records(asked)))
         pictures = {}
         if home.artwork is not None:
@@ -215,7 +217,7 @@ class Api:
         return self._json(page)
 
     def _preview(self, policy: str | None, asked: Asked) -> HomePage:
-        return self.runtime.home(policy).preview(asked)
+        return self.runtime.home(asked, policy).preview(asked)
 
     async def events(self, request: Request) -> Response:
         """A batch of events, acknowledged once the good ones are durable."""

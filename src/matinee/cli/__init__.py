@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from matinee.cli import artwork, data, learning, payments, scoring, serving
+from matinee.cli import artwork, data, experiments, learning, payments, scoring, serving
 from matinee.cli.app import app
 from matinee.console import err, say, show_error
 from matinee.errors import MatineeError
@@ -21,7 +21,18 @@ from matinee.lake.cards import MaskingFormatter
 
 INTERRUPTED = "Interrupted. What was acknowledged is kept; the same command can be given again."
 
-__all__ = ["app", "artwork", "data", "learning", "main", "payments", "run", "scoring", "serving"]
+__all__ = [
+    "app",
+    "artwork",
+    "data",
+    "experiments",
+    "learning",
+    "main",
+    "payments",
+    "run",
+    "scoring",
+    "serving",
+]
 
 
 def run(arguments: Sequence[str]) -> int:

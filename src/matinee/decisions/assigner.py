@@ -91,7 +91,7 @@ class Assigner(Generic[SurfaceT]):
     What stands for a member and a subject is answered as it is; for all others one action each is
     drawn, a page of them at once. The id of such a decision is made from the one before it, so that
     the log has room for one: of two processes that draw at the same moment the first one counts.
-    `version`, `salt`, `histories` and `choices` are as those of a `Decider`.
+    `version`, `salt`, `histories`, `choices` and `arm` are as those of a `Decider`.
     """
 
     def __init__(
@@ -104,11 +104,12 @@ class Assigner(Generic[SurfaceT]):
         histories: HistorySource,
         choices: ChoiceSource,
         salt: bytes,
+        arm: str | None = None,
     ) -> None:
         self.surface = surface
         self.model = model
         self.policy = policy
-        self.version = version
+        self.version, self._arm = version, arm
         self.histories = histories
         self.choices = choices
         self._salt = salt
@@ -263,12 +264,12 @@ class Assigner(Generic[SurfaceT]):
     def _chooser(self, member_id: str) -> _Chooser:
         arm = self.arm(member_id)
         if arm is None:
-            return _Chooser(self.surface.name, self.policy, self.version)
+            return _Chooser(self.surface.name, self.policy, self.version, self._arm)
         holdout, name = self._holdouts[arm], f"{self.surface.name}@{arm}"
         return _Chooser(self.surface.name, holdout.policy, name, arm, holdout.scores)
 
     def _bonus(self, unit: _Unit, chooser: _Chooser) -> dict[str, float]:
-        if chooser.arm is not None or not unit.situation.choices:
+        if chooser.rule is not None or not unit.situation.choices:
             return {}
         bonus = self.surface.bonus(unit.situation)
         return {action: float(worth) for action, worth in bonus.items() if unit.may(action)}

@@ -55,7 +55,8 @@ class _Prepared:
 class Decider(Generic[SurfaceT]):
     """One version on one surface. It never changes; a new champion is a new decider.
 
-    `version` is its id (``titles@3``), `salt` the service's own (at most 64 bytes). What precedes
+    `version` is its id (``titles@3``), `salt` the service's own (at most 64 bytes), and `arm` the
+    one of an experiment in which it decides, if any. What precedes
     the draw is kept while the member's history, the eligible set and the `moment` stay the same, so
     a repeated decision costs its draw.
     """
@@ -70,11 +71,12 @@ class Decider(Generic[SurfaceT]):
         histories: HistorySource,
         choices: ChoiceSource | None = None,
         salt: bytes,
+        arm: str | None = None,
     ) -> None:
         self.surface = surface
         self.model = model
         self.policy = policy
-        self.version = version
+        self.version, self.arm = version, arm
         self.histories = histories
         self.choices = choices if surface.memory else None
         self._salt = salt
@@ -129,6 +131,7 @@ class Decider(Generic[SurfaceT]):
             scores=prepared.scores,
             seed=seed,
             row=slot,
+            arm=self.arm,
             subject=request.subject,
             context=context,
             context_hash=context_hash(context),

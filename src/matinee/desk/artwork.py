@@ -10,18 +10,13 @@ from starlette.responses import Response
 
 from matinee.desk import gallery, headline
 from matinee.desk.choosers import Choosers
-from matinee.desk.kept import Kept
+from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
 from matinee.errors import MatineeError
 from matinee.service.attributing import Attributed, attributed
 from matinee.service.pictures import artwork_of
 from matinee.service.runtime import NoChampionError, Runtime
 from matinee.service.shares import shares, shares_of
 from matinee.surfaces import Artwork
-
-PATIENCE = 2.0
-"""Seconds that a page waits for what is read from the log before it goes on without."""
-LOOK_AGAIN = 3
-"""Seconds after which a page that went on without looks again."""
 
 Brought = Attributed | MatineeError | None
 """What pictures bring, or why nobody knows; `None` while it is being read."""

@@ -9,6 +9,10 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
+PATIENCE = 2.0
+"""Seconds that a page waits for what is read from the log before it goes on without."""
+LOOK_AGAIN = 3
+"""Seconds after which a page that went on without looks again."""
 
 
 class Kept(Generic[Value]):

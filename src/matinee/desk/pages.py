@@ -12,10 +12,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from matinee.desk.artwork import LOOK_AGAIN, PATIENCE, ArtworkPages
+from matinee.desk.artwork import ArtworkPages
 from matinee.desk.cards import rows
 from matinee.desk.choosers import Choosers
-from matinee.desk.kept import Kept
+from matinee.desk.experiments import ExperimentPages
+from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
 from matinee.desk.recovery import shown
 from matinee.desk.rendering import templates
 from matinee.desk.report import latest_report
@@ -44,12 +45,16 @@ HEADERS = {
 def pages(runtime: Runtime) -> list[BaseRoute]:
     """The routes of the pages that people look at."""
     desk = Desk(runtime)
-    artwork = ArtworkPages(runtime, desk.page)
+    artwork, experiments = (
+        ArtworkPages(runtime, desk.page),
+        ExperimentPages(runtime, desk.page),
+    )
     return [
         Route("/", desk.index, methods=["GET"]),
         Route("/home", desk.home, methods=["GET"]),
         Route("/artwork", artwork.artwork, methods=["GET"]),
         Route("/payments", desk.payments, methods=["GET"]),
+        Route("/experiments", experiments.experiments, methods=["GET"]),
         Mount("/static", StaticFiles(packages=[("matinee.desk", "static")])),
     ]
 
@@ -107,7 +112,6 @@ class Desk:
             return self.page("problem.html", status, error=error)
 
     def _shown_home(self, member: str, policy: str | None) -> Response:
-        home = self.runtime.home(policy)
         service = self.runtime.service
         asked = self.runtime.located(
             Asked(
@@ -116,6 +120,7 @@ class Desk:
                 at=datetime.now(UTC),
             )
         )
+        home = self.runtime.home(asked, policy)
         page = home.preview(asked)
         return self.page(
             "home.html",

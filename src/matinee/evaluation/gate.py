@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 from typing import Literal
 
@@ -89,8 +89,12 @@ def judge(evidence: Evidence, rules: Rules | None = None) -> Verdict:
         f"the candidate is better: the lower bound of the difference is "
         f"{evidence.difference.low:.4g}, above the margin of {rules.margin:.4g}"
     )
-    step = f"let a person approve it: matinee approve {evidence.candidate}"
-    return _verdict(evidence, "passes", [(reason, step)])
+    name = evidence.candidate
+    steps = (
+        f"let a person approve it: matinee approve {name}",
+        f"or see it on members first: matinee experiments start NAME {name}",
+    )
+    return replace(_verdict(evidence, "passes", [(reason, "")]), next_steps=steps)
 
 
 def needed(decisions: int, width: float, target: float) -> int:

@@ -11,11 +11,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from matinee.evaluation.intervals.base import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,7 +132,11 @@ def days(points: Sequence[Point]) -> str:
 
 
 def against_size(
-    sizes: ArrayLike, low: ArrayLike, high: ArrayLike, unit: str, margin: float | None = None
+    sizes: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    unit: str,
+    margin: float | None = None,
 ) -> str:
     """An interval after so many decisions; `margin` is what its lower end has to pass.
 
@@ -150,6 +157,33 @@ def against_size(
             axes.set_ylim(1.1 * min(lows[late].min(), 0), 1.1 * max(highs[late].max(), 0))
         axes.set_xscale("log")
         axes.set_xlabel("decisions")
+        axes.set_ylabel(unit)
+
+    return _svg(draw, 2.8, title)
+
+
+def over_time(times: Sequence[datetime], intervals: Sequence[Interval], unit: str) -> str:
+    """A value with its interval at several times, in order, and the line at 0.
+
+    >>> day = datetime(2026, 3, 1)
+    >>> over_time([day], [Interval(0.2, 0.1, 0.3, 0.95, "normal")], "plays").endswith("</svg>")
+    True
+    """
+    values, lows, highs = ([getattr(i, end) for i in intervals] for end in ("value", "low", "high"))
+    title = f"from {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}: " if len(times) else "nothing yet"
+    title += f"{values[-1]:.4g} [{lows[-1]:.4g}, {highs[-1]:.4g}]" if len(times) else ""
+
+    def draw(axes: Axes) -> None:
+        days = [(time - times[0]) / timedelta(days=1) for time in times]
+        axes.fill_between(days, lows, highs, color=SECOND, alpha=0.35, linewidth=0)
+        axes.plot(days, values, "o-", color=ACCENT, linewidth=1.5, markersize=3)
+        axes.axhline(0, color=INK, linestyle=":", linewidth=1)
+        half = (len(values) - 1) // 2  # earlier ones would dwarf the others
+        span = [*lows[half:], *highs[half:], 0.0]
+        room = 0.1 * (max(span) - min(span)) or 1.0
+        axes.set_ylim(min(span) - room, max(span) + room)
+        ends = sorted({0, len(days) - 1})
+        axes.set_xticks([days[end] for end in ends], [f"{times[end]:%Y-%m-%d}" for end in ends])
         axes.set_ylabel(unit)
 
     return _svg(draw, 2.8, title)

@@ -140,7 +140,8 @@ class InverseGap(Policy):
         if not len(order):
             return np.zeros(0)
         if len(order) == 1:
-            return self.chances(scores[None])[0][order]
+            first: NDArray[np.float64] = self.chances(scores[None])[0, order]
+            return first
         slots = np.arange(len(order))
         when = np.full(len(scores), len(order))
         when[order] = slots

@@ -3,6 +3,7 @@
 from matinee.registry.approvals import Approvals, Judged
 from matinee.registry.changes import Change
 from matinee.registry.registry import Registry, check_together
+from matinee.registry.trials import Trials, against_champion
 from matinee.registry.version import Version, check_surface, parse_version
 
 __all__ = [
@@ -10,7 +11,9 @@ __all__ = [
     "Change",
     "Judged",
     "Registry",
+    "Trials",
     "Version",
+    "against_champion",
     "check_surface",
     "check_together",
     "parse_version",

@@ -19,7 +19,7 @@ from matinee.lake.lake import Lake
 from matinee.models import Model
 from matinee.payments.ledger import Ledger
 from matinee.policies import InverseGap
-from matinee.registry import Registry
+from matinee.registry import Registry, Trials
 from matinee.service.extensions import extend
 from matinee.service.make import make_model, make_policy
 from matinee.service.settings import Settings
@@ -118,6 +118,11 @@ class Service:
     @cached_property
     def registry(self) -> Registry:
         return Registry(self.store, self.folder / "models")
+
+    @cached_property
+    def trials(self) -> Trials:
+        """The experiments and holdouts."""
+        return Trials(self.registry)
 
     @cached_property
     def ledger(self) -> Ledger:

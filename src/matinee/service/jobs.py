@@ -19,6 +19,7 @@ from matinee.service.charging.deciding import Charging
 from matinee.service.folder import Service
 from matinee.service.leases import Leases
 from matinee.service.outcomes import close_windows
+from matinee.service.readings import watch
 
 log = logging.getLogger("matinee.work")
 
@@ -43,6 +44,7 @@ def jobs(service: Service) -> list[Job]:
         Job("repair", timedelta(hours=1), repair),
         Job("seal", lake.seal_every.delta, seal),
         Job("outcomes", timedelta(minutes=1), close_windows),
+        Job("experiments", service.settings.experiments.read_every.delta, watch),
         Job("compact", lake.compact_every.delta, compact),
         Job("expire", timedelta(hours=1), expire),
     ]

@@ -18,6 +18,7 @@ from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Event
 from matinee.models import Model
 from matinee.policies import Policy
+from matinee.service.arms import Arms, Serves
 from matinee.service.choices import Choices
 from matinee.service.content import Contents
 from matinee.service.folder import Service
@@ -60,6 +61,8 @@ class _Serving:
     surfaces: Mapping[str, Surface]
     champions: Mapping[str, Champion]
     fallbacks: Mapping[str, Decider[Any]]
+    arms: Arms
+    trying: Mapping[tuple[str, Serves], Champion]
     others: Recent[Champion] = field(default_factory=lambda: Recent(OTHERS))
 
 
@@ -74,7 +77,7 @@ class Runtime:
         self.service = service
         self._salt = service.salt()
         self._marks, self._forgotten = service.lake.appended(BULK_TABLES), tombstones(service.store)
-        self._generation, self._stale = service.registry.generation(), False
+        self._generation, self._stale = self._changes(), False
         self.members = Members(service.lake, service.settings.surfaces.titles.min_minutes)
         self.choices = Choices(service.lake, service.surfaces)
         self.reports = Reports(service)
@@ -100,40 +103,38 @@ class Runtime:
         """The champion's decision, or the fallback's where there is none, durable in the log; the
         same again for a repeated request.
         """
-        return self.deciding(surface).decide(self.located(request), self.service.lake)
+        located = self.located(request)
+        return self.deciding(surface, located).decide(located, self.service.lake)
 
     def assign(self, surface: str, request: Request, subjects: Iterable[str]) -> dict[str, Choice]:
         """What stands for each subject, durable; nothing for one that has nothing to show."""
-        assigner = self.assigner(surface)
-        return assigner.assign(self.located(request), subjects, self.service.lake)
+        located = self.located(request)
+        return self.assigner(surface, located).assign(located, subjects, self.service.lake)
 
     def champion(self, surface: str) -> Decider[Any]:
         """The decider of a surface's champion; `NoChampionError` where there is none yet,
         `MatineeError` where the surface chooses for subjects.
         """
-        found = self._champion(surface)
-        if isinstance(found, Assigner):
-            raise MatineeError(
-                f"{surface} chooses for a member and a subject",
-                why="the request names no subjects",
-                next_step='add what it is about to the request: "subjects": ["heat"]',
-            )
-        return found
+        return _for_members(surface, self._champion(surface))
 
     def fallback(self, surface: str) -> Decider[Any] | None:
         """What decides there where the champion cannot, if anything does."""
         return self._serving.fallbacks.get(surface)
 
-    def deciding(self, surface: str) -> Decider[Any]:
-        """The champion's decider, or the fallback where there is no champion."""
+    def deciding(self, surface: str, request: Request) -> Decider[Any]:
+        """What decides for the member of a request, whose country is known: the champion, what an
+        experiment or a holdout gives them, or the fallback where there is no champion.
+        """
         fallback = self.fallback(surface)
         if fallback is not None and surface not in self._serving.champions:
             return fallback
-        return self.champion(surface)
+        return _for_members(surface, self._for(surface, request))
 
-    def assigner(self, surface: str) -> Assigner[Any]:
-        """The same of a surface that chooses for subjects; `MatineeError` for one that does not."""
-        found = self._champion(surface)
+    def assigner(self, surface: str, request: Request | None = None) -> Assigner[Any]:
+        """The same of a surface that chooses for subjects, or its champion without a request;
+        `MatineeError` for a surface that does not.
+        """
+        found = self._champion(surface) if request is None else self._for(surface, request)
         if isinstance(found, Decider):
             raise MatineeError(
                 f"{surface} chooses for a member alone",
@@ -141,6 +142,10 @@ class Runtime:
                 next_step="leave them out",
             )
         return found
+
+    def _for(self, surface: str, request: Request) -> Champion:
+        champion, serving = self._champion(surface), self._serving
+        return serving.trying.get((surface, serving.arms.of(surface, request)), champion)
 
     def _champion(self, surface: str) -> Champion:
         serving = self._serving
@@ -166,12 +171,14 @@ class Runtime:
         """Whether there is a champion on any surface."""
         return bool(self._serving.champions)
 
-    def home(self, version: str | None = None) -> Home:
-        """Pages of a version of `titles`, of the champion by default; with pictures where `artwork`
-        has a champion.
+    def home(self, request: Request, version: str | None = None) -> Home:
+        """The page of a member, by what decides for them or by a version of `titles`; with pictures
+        where `artwork` has a champion.
         """
-        artwork = self._serving.champions.get(Artwork.name)
-        decider = self.champion("titles") if version is None else self.decider(version)
+        artwork = None
+        if Artwork.name in self._serving.champions:
+            artwork = self._for(Artwork.name, request)
+        decider = self.deciding("titles", request) if version is None else self.decider(version)
         return Home(decider, artwork if isinstance(artwork, Assigner) else None)
 
     def decider(self, version: str) -> Decider[Any]:
@@ -206,8 +213,9 @@ class Runtime:
                 self.service.ledger.take(receipt.record)
 
     def _load(self) -> _Serving:
-        surfaces = self.service.surfaces
-        champions, fallbacks = {}, {}
+        surfaces, arms = self.service.surfaces, Arms(self.service)
+        champions, fallbacks = dict[str, Champion](), dict[str, Decider[Any]]()
+        trying = dict[tuple[str, Serves], Champion]()
         for name, surface in surfaces.items():
             if fallback := surface.fallback():
                 fallbacks[name] = self._made(Decider, surface, *fallback, f"{name}@fallback")
@@ -218,17 +226,42 @@ class Runtime:
                     if fallback is None:
                         raise
                     log.exception("%s cannot be read; the fallback decides", version.id)
-        return _Serving(surfaces, champions, fallbacks)
+                    continue
+                for serves in arms.all(name):
+                    if found := self._trying(surface, version.id, serves):
+                        trying[name, serves] = found
+        return _Serving(surfaces, champions, fallbacks, arms, trying)
 
-    def _decider(self, surface: Surface, version: str) -> Champion:
+    def _trying(self, surface: Surface, champion: str, serves: Serves) -> Champion | None:
+        """What decides in an arm; `None`, and the champion does, where nothing can."""
+        fallback = surface.fallback() if serves.rule else None
+        if fallback:
+            name = f"{surface.name}@fallback"
+            return self._made(Decider, surface, *fallback, name, arm=serves.arm)
+        if serves.rule:
+            return None
+        try:
+            return self._decider(surface, serves.version or champion, serves.arm)
+        except MatineeError:
+            log.exception("%s cannot be read; the champion decides", serves.version)
+            return None
+
+    def _decider(self, surface: Surface, version: str, arm: str | None = None) -> Champion:
         model, policy = self._read.get(version, lambda: self.service.registry.load(version))
         knowing = self._contents.informed(model, surface)
         if surface.unit == "subject":
-            return self._made(Assigner, surface, knowing, policy, version)
-        return self._made(Decider, surface, knowing, policy, version)
+            return self._made(Assigner, surface, knowing, policy, version, arm=arm)
+        return self._made(Decider, surface, knowing, policy, version, arm=arm)
 
     def _made(
-        self, kind: type[ChampionT], surface: Surface, model: Model, policy: Policy, version: str
+        self,
+        kind: type[ChampionT],
+        surface: Surface,
+        model: Model,
+        policy: Policy,
+        version: str,
+        *,
+        arm: str | None = None,
     ) -> ChampionT:
         return kind(
             surface,
@@ -238,6 +271,7 @@ class Runtime:
             histories=self.members,
             choices=self.choices,
             salt=self._salt,
+            arm=arm,
         )
 
     def _follow(self) -> None:
@@ -260,10 +294,14 @@ class Runtime:
         if time.monotonic() - self._looked_for_bulk >= BULK_SECONDS:
             self._stale |= self._tables_changed()
             self._looked_for_bulk = time.monotonic()
-        generation = self.service.registry.generation()
+        generation = self._changes()
         if self._stale or self._generation != generation:
             self._reload()
             self._generation, self._stale = generation, False
+
+    def _changes(self) -> tuple[int, int]:
+        """How often versions, and experiments, have changed."""
+        return self.service.registry.generation(), self.service.trials.generation()
 
     def _tables_changed(self) -> bool:
         """Whether rows came past the inbox, or members were forgotten; then all is read anew."""
@@ -289,3 +327,13 @@ class Runtime:
         self.service.refresh()
         self._serving = self._load()
         log.info("now serving %s", [d.version for d in self._serving.champions.values()])
+
+
+def _for_members(surface: str, found: Champion) -> Decider[Any]:
+    if isinstance(found, Assigner):
+        raise MatineeError(
+            f"{surface} chooses for a member and a subject",
+            why="the request names no subjects",
+            next_step='add what it is about to the request: "subjects": ["heat"]',
+        )
+    return found

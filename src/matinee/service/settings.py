@@ -221,6 +221,32 @@ class SurfacesSettings(Section, frozen=True):
     payments: RecoverySettings = RecoverySettings()
 
 
+class ExperimentSettings(Section, frozen=True):
+    """Experiments that run on members."""
+
+    tolerance: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="Share by which a metric of a member may fall before an experiment is "
+            "halted.",
+        ),
+    ] = 0.02
+    tightest_at: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10**12,
+            description="Members at which intervals are tightest; they hold at any number. Leave "
+            "it as it is while one runs.",
+        ),
+    ] = 10_000
+    read_every: Annotated[
+        Duration, Meta(description="How often matinee work reads those that run.")
+    ] = Duration("1h")
+
+
 class PolicySettings(Section, frozen=True):
     """How scores become probabilities (Plackett-Luce slates)."""
 
@@ -367,4 +393,5 @@ class Settings(Section, frozen=True):
     policy: PolicySettings = PolicySettings()
     train: TrainSettings = TrainSettings()
     payments: PaymentsSettings = PaymentsSettings()
+    experiments: ExperimentSettings = ExperimentSettings()
     imports: dict[str, Mapping] = msgspec.field(name="import", default_factory=dict)

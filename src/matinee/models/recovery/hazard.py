@@ -183,8 +183,9 @@ class Hazard:
     def processors(self, columns: Columns, names: Sequence[str]) -> Floats:
         """What each processor [P] adds to the log odds where the same is known, the slot aside."""
         codes = self._codes({**columns, "processor": [*names, None]}, OF_PROCESSOR)
-        found: Floats = self._sums(codes, OF_PROCESSOR)
-        return found[:-1] - found[-1]
+        found = self._sums(codes, OF_PROCESSOR)
+        added: Floats = found[:-1] - found[-1]
+        return added
 
     def now(self, columns: Columns, names: Sequence[str]) -> Floats:
         """The log odds by each processor [P] of one attempt of which all else is known."""

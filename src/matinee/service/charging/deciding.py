@@ -11,7 +11,10 @@ from matinee.decisions.recent import Recent
 from matinee.errors import MatineeError
 from matinee.lake.billing import Instrument, Invoice
 from matinee.lake.records import Decision
+from matinee.models import Model
 from matinee.payments.actions import Step
+from matinee.policies import Policy
+from matinee.service.arms import Arms
 from matinee.service.charging.charger import Charger
 from matinee.service.charging.http_gateway import gateways_of
 from matinee.service.charging.sender import Terms
@@ -37,7 +40,7 @@ class Deciding:
 
     def __init__(self, service: Service) -> None:
         self._service, self._salt = service, service.salt()
-        self._loaded = Recent[Decider[Any]](2)
+        self._loaded, self._known = Recent[Decider[Any]](8), Recent[Arms](1)
 
     def __call__(self, request_id: str, invoice: Invoice, step: Step, at: datetime) -> Decision:
         """The durable decision on a step; the same again for the same request."""
@@ -52,16 +55,21 @@ class Deciding:
             features={STEP: step},
         )
         champion = self._service.registry.alias(Payments.name, "champion")
-        if champion is not None:
+        serves = self._arms().of(Payments.name, request)
+        if champion is not None and not serves.rule:
+            version = serves.version or champion.id
             try:
-                decider = self._loaded.get(champion.id, lambda: self._champion(champion.id))
+                decider = self._loaded.get(
+                    (version, serves.arm), lambda: self._read(version, serves.arm)
+                )
                 return decider.decide(request, self._service.lake)
             except MatineeError:
                 raise
             except Exception:  # a broken model stops no payment
-                log.exception("%s failed; the fallback decides", champion.id)
+                log.exception("%s failed; the fallback decides", version)
+        arm = serves.arm if champion is not None and serves.rule else None
         model, policy = surface.fallback()
-        fallback = self._decider(surface, model, policy, f"{Payments.name}@fallback")
+        fallback = self._decider(surface, model, policy, f"{Payments.name}@fallback", arm=arm)
         return fallback.decide(request, self._service.lake)
 
     @property
@@ -83,12 +91,27 @@ class Deciding:
         who = instrument.instrument_id
         return self.surface.forbidden(invoice, who, processor, at, attempt_id)
 
-    def _champion(self, version: str) -> Decider[Any]:
-        model, policy = self._service.registry.load(version)
-        return self._decider(self.surface, model, policy, version)
+    def _arms(self) -> Arms:
+        """The experiments as they are now."""
+        generation = self._service.trials.generation()
+        return self._known.get(generation, lambda: Arms(self._service))
 
-    def _decider(self, surface: Surface, model: Any, policy: Any, version: str) -> Decider[Any]:
-        return Decider(surface, model, policy, version=version, histories=Nobody(), salt=self._salt)
+    def _read(self, version: str, arm: str | None) -> Decider[Any]:
+        model, policy = self._service.registry.load(version)
+        return self._decider(self.surface, model, policy, version, arm=arm)
+
+    def _decider(
+        self, surface: Surface, model: Model, policy: Policy, version: str, *, arm: str | None
+    ) -> Decider[Any]:
+        return Decider(
+            surface,
+            model,
+            policy,
+            version=version,
+            histories=Nobody(),
+            salt=self._salt,
+            arm=arm,
+        )
 
 
 class Charging:

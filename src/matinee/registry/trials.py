@@ -1,0 +1,367 @@
+"""Experiments and holdouts on record: what is compared with the champion, and who had it so."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from matinee.errors import MatineeError
+from matinee.experiments.plan import CHAMPION, Arm, Experiment, Holdout, Layer, Plan
+from matinee.lake.records import from_micros
+from matinee.registry.changes import alias_of, crown, now
+from matinee.registry.registry import Registry
+from matinee.store import Schema
+
+Action = Literal["start", "halt", "resume", "widen", "end", "read", "win", "hold", "release"]
+Kind = Literal["experiment", "holdout"]
+Outcome = Literal["better", "worse", "open", "broken"]
+"""What a reading says of a treatment: `broken` is an experiment that was not run as planned."""
+One = TypeVar("One", Experiment, Holdout)
+
+CONTROL, TREATMENT = "control", "treatment"
+
+SCHEMA = Schema(
+    "trials",
+    (
+        """
+        CREATE TABLE trials_history (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL CHECK (kind IN ('experiment', 'holdout')),
+            name TEXT NOT NULL,
+            at INTEGER NOT NULL,
+            by TEXT NOT NULL,
+            action TEXT NOT NULL CHECK (action IN
+                ('start', 'halt', 'resume', 'widen', 'end', 'read', 'win', 'hold', 'release')),
+            body TEXT NOT NULL,
+            reason TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX trials_history_by_name ON trials_history (kind, name, id);
+        CREATE TRIGGER trials_history_is_not_changed BEFORE UPDATE ON trials_history
+        BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
+        CREATE TRIGGER trials_history_is_not_deleted BEFORE DELETE ON trials_history
+        BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
+        CREATE TRIGGER trials_history_is_not_replaced BEFORE INSERT ON trials_history
+        WHEN EXISTS (SELECT 1 FROM trials_history WHERE id = new.id)
+        BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
+        """,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the history: who did what with an experiment or a holdout, when, and why.
+
+    `body` is what it was from then on; of a reading what was read.
+    """
+
+    kind: Kind
+    name: str
+    at: datetime
+    by: str
+    action: Action
+    body: Any
+    reason: str
+
+
+class Trials:
+    """The experiments and holdouts of a service. Each change is one transaction, is checked against
+    all others (`Plan`), names who made it, and stays in a history that nobody can change.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry, self._store = registry, registry.store
+        self._store.migrate(SCHEMA)
+
+    def plan(self) -> Plan:
+        """What runs, is halted or is to come, and what is held."""
+        return _plan(self._standing(Experiment), self._standing(Holdout))
+
+    def all(self) -> list[Experiment]:
+        """Every experiment that was ever started, the oldest first."""
+        return list(self._standing(Experiment).values())
+
+    def get(self, name: str) -> Experiment:
+        """An experiment by name; `MatineeError` where there is none."""
+        found = self._standing(Experiment).get(name)
+        if found is None:
+            raise MatineeError(
+                f"there is no experiment {name!r}", next_step="matinee experiments list"
+            )
+        return found
+
+    def start(self, experiment: Experiment, by: str, reason: str) -> None:
+        """Let an experiment run. Raises `MatineeError` where its name was used before, a version is
+        unknown, or it collides with another.
+        """
+        for arm in experiment.arms:
+            if arm.serves != CHAMPION:
+                self._registry.number(experiment.surface, arm.serves)
+        if self._registry.alias(experiment.surface, "champion") is None:
+            raise MatineeError(
+                f"{experiment.surface} has no champion to compare with",
+                next_step=f"matinee promote {experiment.surface}@1",
+            )
+        with self._store.transaction() as connection:
+            known = self._standing(Experiment)
+            if experiment.name in known:
+                raise MatineeError(
+                    f"there was an experiment {experiment.name!r} before",
+                    why="its members would be in the same arms again",
+                    next_step="give this one a new name",
+                )
+            self._keep(connection, "start", experiment, by=by, reason=reason)
+
+    def halt(self, name: str, by: str, reason: str) -> None:
+        """Give all of its members the champion from now on: the kill switch."""
+        if not reason.strip():
+            raise MatineeError("say why it is halted", next_step="give a reason")
+        self._change(name, "halt", by, reason, halted=reason)
+
+    def resume(self, name: str, by: str, reason: str) -> None:
+        """Give its members their arms again."""
+        self._change(name, "resume", by, reason, halted=None)
+
+    def widen(self, name: str, to: tuple[float, float], by: str, reason: str) -> None:
+        """Give it a larger slice of its layer; who was in it stays, in the same arm."""
+        begins, ends = self.get(name).slice
+        if not (to[0] <= begins and ends <= to[1]):
+            raise MatineeError(
+                f"the slice of {name!r} only grows",
+                why=f"it is [{begins:g}, {ends:g}), and who is in it would fall out",
+                next_step="give a slice that holds it, or end the experiment",
+            )
+        self._change(name, "widen", by, reason, slice=to)
+
+    def end(self, name: str, by: str, reason: str) -> None:
+        """End it now: its members get the champion, and its slice is free for another."""
+        self._change(name, "end", by, reason, end=datetime.now(UTC))
+
+    def read(self, name: str, outcome: Outcome, told: Any, by: str) -> None:
+        """Put on record what was read of it: the outcome, and the rest, which JSON can say."""
+        self.get(name)
+        body = msgspec.json.encode(told).decode()
+        with self._store.transaction() as connection:
+            _remember(
+                connection, "experiment", name, by=by, action="read", body=body, reason=outcome
+            )
+
+    def win(self, name: str, by: str, reason: str) -> str:
+        """Make the version of its treatment the champion, and end it; that version.
+
+        Raises `MatineeError` unless its latest reading says that it is better, against the present
+        champion, since it was started.
+        """
+        one = self.get(name)
+        versions = [arm.serves for arm in one.arms if arm.serves != CHAMPION]
+        if len(versions) != 1:
+            raise MatineeError(
+                f"{name!r} has no one winner",
+                why=f"its arms serve {', '.join(versions) or 'the champion alone'}",
+                next_step="start one that compares one version with the champion",
+            )
+        number = self._registry.number(one.surface, versions[0])
+        with self._store.transaction() as connection:
+            self._check_better(one)
+            old = alias_of(self._store, one.surface, "champion")
+            why = f"it won the experiment {name}: {reason}"
+            crown(connection, one.surface, by=by, action="approve", old=old, new=number, reason=why)
+            ended = replace(one, end=datetime.now(UTC))
+            self._keep(connection, "win", ended, by=by, reason=reason)
+        return versions[0]
+
+    def hold(self, holdout: Holdout, by: str, reason: str) -> None:
+        """Keep a share of members out of all experiments for good; one of its name may grow."""
+        if "@" in holdout.serves:
+            self._registry.get(holdout.serves)
+        with self._store.transaction() as connection:
+            before = self._standing(Holdout).get(holdout.name)
+            if before and (before.surface != holdout.surface or before.share > holdout.share):
+                raise MatineeError(
+                    f"the holdout {holdout.name!r} keeps its members",
+                    why="its surface stays as it is, and its share only grows",
+                    next_step="release it, and hold another of a new name",
+                )
+            self._keep(connection, "hold", holdout, by=by, reason=reason)
+
+    def release(self, name: str, by: str, reason: str) -> None:
+        """Let the members of a holdout go."""
+        if name not in self._standing(Holdout):
+            raise MatineeError(
+                f"there is no holdout {name!r}", next_step="matinee experiments list"
+            )
+        with self._store.transaction() as connection:
+            _remember(
+                connection, "holdout", name, by=by, action="release", body="null", reason=reason
+            )
+
+    def history(self, name: str | None = None) -> list[Step]:
+        """Every step, or those of one experiment or holdout; oldest first."""
+        rows = self._store.rows(
+            "SELECT * FROM trials_history WHERE ?1 IS NULL OR name = ?1 ORDER BY id", (name,)
+        )
+        return [_step(row) for row in rows]
+
+    def latest(self, name: str) -> Step | None:
+        """The latest reading of an experiment."""
+        rows = self._store.rows(
+            "SELECT * FROM trials_history WHERE kind = 'experiment' AND name = ?"
+            " AND action = 'read' ORDER BY id DESC LIMIT 1",
+            (name,),
+        )
+        return _step(rows[0]) if rows else None
+
+    def generation(self) -> int:
+        """An integer that grows with every change; cheap enough to ask many times a second."""
+        (row,) = self._store.rows(
+            "SELECT coalesce(max(id), 0) AS id FROM trials_history WHERE action != 'read'"
+        )
+        return int(row["id"])
+
+    def _change(self, name: str, action: Action, by: str, reason: str, **changed: Any) -> None:
+        one = self.get(name)
+        if not one.runs(max(datetime.now(UTC), one.start)):
+            raise MatineeError(
+                f"the experiment {name!r} is over",
+                why=f"it ended {one.end:%Y-%m-%d %H:%M} UTC",
+                next_step="start another of a new name",
+            )
+        with self._store.transaction() as connection:
+            self._keep(connection, action, replace(self.get(name), **changed), by=by, reason=reason)
+
+    def _keep(
+        self,
+        connection: sqlite3.Connection,
+        action: Action,
+        one: Experiment | Holdout,
+        *,
+        by: str,
+        reason: str,
+    ) -> None:
+        """Remember what one is now, if all still goes together."""
+        experiments, holdouts = self._standing(Experiment), self._standing(Holdout)
+        kind: Kind
+        if isinstance(one, Experiment):
+            kind, experiments = "experiment", {**experiments, one.name: one}
+        else:
+            kind, holdouts = "holdout", {**holdouts, one.name: one}
+        try:
+            _plan(experiments, holdouts)
+        except ValueError as wrong:
+            raise MatineeError(
+                f"{one.name!r} does not go together with what runs",
+                why=str(wrong),
+                next_step="change it, or end the other",
+            ) from wrong
+        body = msgspec.json.encode(one).decode()
+        _remember(connection, kind, one.name, by=by, action=action, body=body, reason=reason)
+
+    def _standing(self, kind: type[One]) -> dict[str, One]:
+        """What stands of a kind, by name, in order of when it was begun."""
+        rows = self._store.rows(
+            "SELECT name, body, min(id) OVER (PARTITION BY name) AS first,"
+            " row_number() OVER (PARTITION BY name ORDER BY id DESC) AS back"
+            " FROM trials_history WHERE kind = ? AND action != 'read' ORDER BY first",
+            (_KINDS[kind],),
+        )
+        return {
+            row["name"]: msgspec.json.decode(row["body"], type=kind)
+            for row in rows
+            if row["back"] == 1 and row["body"] != "null"
+        }
+
+    def _check_better(self, one: Experiment) -> None:
+        found = self.latest(one.name)
+        champion = self._registry.alias(one.surface, "champion")
+        if found is None:
+            why = "it was never read"
+        elif found.reason != "better":
+            why = f"its latest reading says: {found.reason}"
+        elif champion is None or found.body.get("champion") != champion.id:
+            why = f"it was compared with {found.body.get('champion')}, the champion is another now"
+        elif not one.runs(datetime.now(UTC)):
+            why = "it is over"
+        else:
+            return
+        raise MatineeError(
+            f"{one.name!r} has won nothing yet",
+            why=why,
+            next_step=f"matinee experiments read {one.name}",
+        )
+
+
+def against_champion(
+    name: str,
+    surface: str,
+    version: str,
+    *,
+    share: float = 0.5,
+    to: tuple[float, float] = (0.0, 1.0),
+    start: datetime | None = None,
+) -> Experiment:
+    """The usual experiment: a version for a `share` of the members in the slice `to` of the layer
+    that is called as the surface, the champion for the others; from now on by default.
+
+    >>> one = against_champion("fresh", "titles", "titles@4", share=0.1)
+    >>> [(arm.name, arm.share, arm.serves) for arm in one.arms]
+    [('control', 0.9, 'champion'), ('treatment', 0.1, 'titles@4')]
+    """
+    return Experiment(
+        name=name,
+        surface=surface,
+        layer=surface,
+        slice=to,
+        start=start or datetime.now(UTC),
+        arms=(
+            Arm(name=CONTROL, share=1 - share, serves=CHAMPION),
+            Arm(name=TREATMENT, share=share, serves=version),
+        ),
+    )
+
+
+_KINDS: dict[type[Any], Kind] = {Experiment: "experiment", Holdout: "holdout"}
+
+
+def _plan(experiments: dict[str, Experiment], holdouts: dict[str, Holdout]) -> Plan:
+    """The plan of what is not over: a slice that was free by then may have been taken since."""
+    now = datetime.now(UTC)
+    current = [one for one in experiments.values() if now < one.until]
+    return Plan(
+        experiments=tuple(current),
+        layers=tuple(Layer(name=name) for name in dict.fromkeys(one.layer for one in current)),
+        holdouts=tuple(holdouts.values()),
+    )
+
+
+def _remember(
+    connection: sqlite3.Connection,
+    kind: Kind,
+    name: str,
+    *,
+    by: str,
+    action: Action,
+    body: str,
+    reason: str,
+) -> None:
+    connection.execute(
+        "INSERT INTO trials_history (kind, name, at, by, action, body, reason)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (kind, name, now(), by, action, body, reason),
+    )
+
+
+def _step(row: sqlite3.Row) -> Step:
+    return Step(
+        row["kind"],
+        row["name"],
+        from_micros(row["at"]),
+        row["by"],
+        row["action"],
+        msgspec.json.decode(row["body"]),
+        row["reason"],
+    )
