@@ -42,7 +42,7 @@ def test_an_experiment_from_start_to_end(shows, capsys):
 def test_a_win_from_the_command_line(shows, capsys):
     assert start() == 0
     with Service.open(shows) as service:
-        service.trials.read("fresh", "better", {"champion": "titles@2"}, "ann")
+        service.trials.read("fresh", "better", "ann", champion="titles@2", reasons=["more"])
     assert run(["experiments", "win", "fresh", "--reason", "more plays"]) == 0
     assert "titles@1 is the champion of titles; fresh is over" in told(capsys)
     with Service.open(shows) as service:

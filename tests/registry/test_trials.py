@@ -39,7 +39,7 @@ def one(name="fresh", version="titles@2", **more):
 
 
 def better(trials, name="fresh", champion="titles@1", outcome="better"):
-    trials.read(name, outcome, {"champion": champion}, "bob")
+    trials.read(name, outcome, "bob", champion=champion, reasons=["so it is"])
 
 
 def test_what_is_started_is_in_the_plan_and_in_the_history(trials):
@@ -188,5 +188,5 @@ def test_readings_change_nothing_that_is_served(trials):
     before = trials.generation()
     better(trials)
     assert trials.generation() == before
-    assert trials.latest("fresh").body == {"champion": "titles@1"}
+    assert trials.latest("fresh").body == {"champion": "titles@1", "reasons": ["so it is"]}
     assert trials.latest("other") is None

@@ -113,7 +113,7 @@ def read(name: Name, /, *, service: ServiceFolder = HERE) -> None:
     with opening(service) as opened:
         with working("Reading the log"):
             found = read_experiment(opened, name)
-        opened.trials.read(name, found.outcome, found.told(), whoever())
+        found.remember(opened, by=whoever())
         show_reading(found)
 
 

@@ -20,6 +20,7 @@ from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
 from matinee.desk.recovery import shown
 from matinee.desk.rendering import templates
 from matinee.desk.report import latest_report
+from matinee.desk.today import TodayPage
 from matinee.errors import MatineeError
 from matinee.lake.records import MemberId
 from matinee.service.recovered import Recovered, recovered
@@ -45,15 +46,14 @@ HEADERS = {
 def pages(runtime: Runtime) -> list[BaseRoute]:
     """The routes of the pages that people look at."""
     desk = Desk(runtime)
-    artwork, experiments = (
-        ArtworkPages(runtime, desk.page),
-        ExperimentPages(runtime, desk.page),
-    )
+    artwork, experiments = ArtworkPages(runtime, desk.page), ExperimentPages(runtime, desk.page)
+    today = TodayPage(runtime, desk.page)
     return [
         Route("/", desk.index, methods=["GET"]),
         Route("/home", desk.home, methods=["GET"]),
         Route("/artwork", artwork.artwork, methods=["GET"]),
         Route("/payments", desk.payments, methods=["GET"]),
+        Route("/desk", today.today, methods=["GET"]),
         Route("/experiments", experiments.experiments, methods=["GET"]),
         Mount("/static", StaticFiles(packages=[("matinee.desk", "static")])),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -24,6 +25,7 @@ Outcome = Literal["better", "worse", "open", "broken"]
 One = TypeVar("One", Experiment, Holdout)
 
 CONTROL, TREATMENT = "control", "treatment"
+NOTHING: Mapping[str, Any] = {}
 
 SCHEMA = Schema(
     "trials",
@@ -142,9 +144,21 @@ class Trials:
         """End it now: its members get the champion, and its slice is free for another."""
         self._change(name, "end", by, reason, end=datetime.now(UTC))
 
-    def read(self, name: str, outcome: Outcome, told: Any, by: str) -> None:
-        """Put on record what was read of it: the outcome, and the rest, which JSON can say."""
+    def read(
+        self,
+        name: str,
+        outcome: Outcome,
+        by: str,
+        *,
+        champion: str,
+        reasons: Sequence[str],
+        more: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        """Put on record what was read of it: the outcome, against which champion, why, and `more`,
+        which JSON can say.
+        """
         self.get(name)
+        told = {**more, "champion": champion, "reasons": list(reasons)}
         body = msgspec.json.encode(told).decode()
         with self._store.transaction() as connection:
             _remember(

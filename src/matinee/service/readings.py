@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -85,16 +85,22 @@ class Reading:
     next_steps: tuple[str, ...]
     breached: bool = False
 
-    def told(self) -> dict[str, Any]:
-        """What goes on record beside the outcome."""
-        return {
-            "champion": self.champion,
+    def remember(self, service: Service, by: str) -> None:
+        """Put it on record."""
+        more = {
             "at": self.at,
             "members": {side.name: side.members for side in self.sides},
             "evenness": self.evenness,
             "metrics": self.metrics,
-            "reasons": self.reasons,
         }
+        service.trials.read(
+            self.experiment.name,
+            self.outcome,
+            by,
+            champion=self.champion,
+            reasons=self.reasons,
+            more=more,
+        )
 
 
 class _Units(NamedTuple):
@@ -188,7 +194,7 @@ def watch(service: Service) -> str:
         if one.halted or not one.runs(now):
             continue
         found = read(service, one.name, now=now)
-        service.trials.read(one.name, found.outcome, found.told(), by="matinee")
+        found.remember(service, by="matinee")
         if found.breached or found.outcome == "broken":
             service.trials.halt(one.name, by="matinee", reason=found.reasons[0])
             halted.append(one.name)

@@ -199,7 +199,7 @@ class RecoverySettings(Section, frozen=True):
     gamma: Annotated[
         float,
         Meta(ge=0, le=1e9, description="How sharply what is worth less is tried more rarely."),
-    ] = 4_000.0
+    ] = 500.0
     epsilon: Annotated[
         float, Meta(ge=0, le=1, description="Share of choices that are drawn evenly.")
     ] = 0.02

@@ -31,7 +31,7 @@ STEP = "step"
 """The feature of a request that says which step of an invoice is asked for: route, or when."""
 STEPS: Mapping[object, Step] = {"route": "route", "when": "when"}
 WHEN = Candidates.of([*map(slot_id, SLOTS), STOP])
-EXPLORE = InverseGap(gamma=4_000.0, epsilon=0.02, segment=144)
+EXPLORE = InverseGap(gamma=500.0, epsilon=0.02, segment=48)
 NO_RATES: Mapping[str, float] = {}
 
 
