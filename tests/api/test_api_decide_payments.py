@@ -11,8 +11,10 @@ import pytest
 from matinee.api.app import WAITING
 from matinee.lake.billing import Attempt, Instrument, Invoice, Processor
 from matinee.models import Cascade
+from matinee.registry import against_champion
 from matinee.service import training
 from matinee.service.folder import Service
+from matinee.surfaces import Request
 from waiting import DEADLINE, eventually
 
 NOW = datetime.now(UTC)
@@ -186,3 +188,31 @@ def test_models_of_payments_are_named_and_usual(service):
     usual = [model.name for model in training.make_models(service, surface="payments")]
     assert usual == ["recovery", "cascade"]
     assert isinstance(training.make_models(service, ["cascade"], "payments")[0], Cascade)
+
+
+@pytest.mark.parametrize("trouble", ["failed", "unreadable"])
+def test_what_a_treatment_fails_at_stays_in_its_arm(trouble, service, client_of, monkeypatch):
+    promoted(service)
+    (other,) = training.train(service, ["recovery"], surface="payments", by="test")
+    one = against_champion("try", "payments", other.id, share=0.999)
+    service.trials.start(one, "ann", "")
+    if trouble == "unreadable":
+        (file,) = (service.folder / "models" / "payments" / "2").rglob("model.npz")
+        file.chmod(0o644)
+        file.write_bytes(file.read_bytes()[:100])
+    client = client_of(service)
+    if trouble == "failed":
+        asked = Request(request_id="r", member_id="ann", at=datetime.now(UTC), subject="i1")
+        decider = client.api.runtime.deciding("payments", asked)
+        assert decider.arm == "try:treatment"
+
+        def broken(*_):
+            raise FloatingPointError("no number")
+
+        monkeypatch.setattr(decider, "propose", broken)
+    said = ask(client).json()
+    row = service.lake.scan("decisions").collect().row(0, named=True)
+    if trouble == "failed":
+        assert (said["policy"], row["arm"]) == ("payments@fallback", "try:treatment")
+    else:  # arms are compared, or there is none
+        assert (said["policy"], row["arm"]) == ("payments@1", None)

@@ -17,10 +17,10 @@ def start(*more):
 
 def test_an_experiment_from_start_to_end(shows, capsys):
     assert start("--share", "0.2", "--slice", "0", "0.5", "--by", "ann") == 0
-    assert "fresh compares titles@1 with the champion of titles" in told(capsys)
+    assert "fresh compares titles@1 with titles@2, the champion of titles" in told(capsys)
     assert run(["experiments", "list"]) == 0
     listed = told(capsys)
-    for word in ("fresh", "control 80% champion", "treatment 20% titles@1", "0 to 0.5", "runs"):
+    for word in ("fresh", "control 80% titles@2", "treatment 20% titles@1", "0 to 0.5", "runs"):
         assert word in listed
     assert run(["experiments", "widen", "fresh", "0", "1", "--reason", "all is well"]) == 0
     assert run(["experiments", "halt", "fresh", "--reason", "complaints"]) == 0

@@ -42,12 +42,12 @@ def test_a_candidate_that_is_better_passes_and_waits_for_a_person():
     assert "0.01" in verdict.reasons[0]
     assert verdict.next_steps == (
         "let a person approve it: matinee approve VERSION",
-        "or see it on members first: matinee experiments start NAME VERSION",
+        "or see it on members first: matinee experiments start NAME VERSION --reason '...'",
     )
     named = judge(replace(GOOD, candidate="titles@3"), RULES)
     assert named.next_steps == (
         "let a person approve it: matinee approve titles@3",
-        "or see it on members first: matinee experiments start NAME titles@3",
+        "or see it on members first: matinee experiments start NAME titles@3 --reason '...'",
     )
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from scipy.stats import kstest
 
-from matinee.experiments import irregular, sample_ratio
+from matinee.experiments import irregular, sample_ratio, sample_ratio_anytime
 
 
 def test_known_answers() -> None:
@@ -102,3 +102,23 @@ def test_the_badly_randomised_weeks_of_upworthy_are_found() -> None:
     bad = set(tests["test_week"].filter(tests["test_week"].is_between(201325, 201402)).to_list())
     assert set(weeks) - bad == {201419}
     assert bad - set(weeks) == {201402}
+
+
+def test_looking_at_fair_arms_every_day_calls_few_of_them_uneven():
+    """2,000 experiments of 60 looks at a level of 1 %: at most 1 % are ever below it."""
+    rng = np.random.default_rng(3)
+    daily = rng.multinomial(50, [0.8, 0.2], (2_000, 60)).cumsum(axis=1)
+    ever = sum(
+        min(sample_ratio_anytime(counts, [4, 1]) for counts in looks) < 0.01 for looks in daily
+    )
+    assert ever <= 32  # 20 expected at most, and 2.7 standard deviations
+    once = sum(min(sample_ratio(c, [4, 1]) for c in looks[::6]) < 0.01 for looks in daily[:300])
+    assert once > 6  # one look's test is wrong more often, here in twice as many or more
+
+
+def test_arms_that_lose_members_are_found_and_found_for_good():
+    rng = np.random.default_rng(4)
+    counts = rng.multinomial(200, [0.45, 0.55], 60).cumsum(axis=0)
+    values = [sample_ratio_anytime(one) for one in counts]
+    assert values[-1] < 1e-6
+    assert sample_ratio_anytime([0, 0]) == 1.0

@@ -1,7 +1,9 @@
 """Experiments and holdouts on record: who may start what, what halts, and what a win needs."""
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 
 import pytest
 
@@ -9,7 +11,7 @@ from matinee.errors import MatineeError
 from matinee.experiments.plan import Holdout
 from matinee.models import Dataset, Histories, Popularity, Vocabulary
 from matinee.policies import PlackettLuce
-from matinee.registry import Registry, Trials, against_champion
+from matinee.registry import Approvals, Registry, Trials, against_champion
 from matinee.store import Store
 
 AS_OF = datetime(2026, 1, 2, tzinfo=UTC)
@@ -47,7 +49,7 @@ def test_what_is_started_is_in_the_plan_and_in_the_history(trials):
     trials.start(one(share=0.1), "ann", "a first look")
     (found,) = trials.plan().experiments
     assert [(arm.name, arm.share, arm.serves) for arm in found.arms] == [
-        ("control", 0.9, "champion"),
+        ("control", 0.9, "titles@1"),  # whoever is champion later
         ("treatment", 0.1, "titles@2"),
     ]
     assert trials.generation() > before
@@ -61,7 +63,7 @@ def test_what_is_started_is_in_the_plan_and_in_the_history(trials):
         (one(version="titles@9"), "there is no version"),
         (one(), "before"),
         (one("other"), "go together"),
-        (against_champion("o", "artwork", "artwork@1"), "there is no version"),
+        (against_champion("o", "artwork", "artwork@1"), "artwork has no champion"),
     ],
 )
 def test_what_cannot_run_is_refused_and_leaves_no_trace(trials, started, said):
@@ -124,6 +126,41 @@ def test_what_has_not_started_can_be_halted_and_widened(trials):
     assert trials.get("fresh").halted == "not yet"
 
 
+@pytest.mark.parametrize("name", ["x" * 201, "", "a:b"])
+def test_a_name_that_could_not_be_read_again_is_refused(trials, name):
+    with pytest.raises(MatineeError):
+        trials.start(one(name), "ann", "")
+    with pytest.raises(MatineeError):
+        trials.hold(Holdout(name=name, share=0.1, surface="titles", serves="titles@1"), "ann", "")
+    assert trials.all() == []
+    assert trials.plan().holdouts == ()
+
+
+def test_two_who_widen_at_once_never_narrow_it(trials):
+    trials.start(one(to=(0.0, 0.1)), "ann", "")
+    together = Barrier(2)
+
+    def widen(ends):
+        together.wait()
+        try:
+            trials.widen("fresh", (0.0, ends), "ann", "")
+        except MatineeError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(widen, [0.5, 0.3]))
+    assert trials.get("fresh").slice == (0.0, 0.5)
+    assert done[0]
+
+
+@pytest.mark.parametrize("to", [(-1.0, 1.0), (0.0, 2.0)])
+def test_a_slice_stays_within_its_layer(trials, to):
+    trials.start(one(to=(0.0, 0.5)), "ann", "")
+    with pytest.raises(MatineeError, match="cannot be changed so"):
+        trials.widen("fresh", to, "ann", "")
+
+
 def test_a_win_makes_the_champion_and_ends_the_experiment(trials, registry):
     trials.start(one(), "ann", "")
     better(trials)
@@ -136,19 +173,25 @@ def test_a_win_makes_the_champion_and_ends_the_experiment(trials, registry):
     assert registry.roll_back("titles", "ann", "fewer plays").id == "titles@1"
 
 
-@pytest.mark.parametrize("read", ["never", "open", "worse", "broken", "before", "other champion"])
+@pytest.mark.parametrize(
+    "read", ["never", "open", "worse", "broken", "before", "other champion", "halted"]
+)
 def test_nothing_wins_that_was_not_shown_to_be_better(trials, registry, read):
     trials.start(one(), "ann", "")
     if read == "before":
         better(trials)
         better(trials, outcome="open")
     elif read == "other champion":
-        better(trials, champion="titles@3")
+        better(trials)
+        Approvals(registry).override("titles", "titles@3", "ann", "it is urgent")
+    elif read == "halted":
+        better(trials)
+        trials.halt("fresh", "ann", "complaints")
     elif read != "never":
         better(trials, outcome=read)
     with pytest.raises(MatineeError, match="has won nothing yet"):
         trials.win("fresh", "bob", "I like it")
-    assert registry.alias("titles", "champion").id == "titles@1"
+    assert registry.alias("titles", "champion").id != "titles@2"
 
 
 def test_what_was_ended_wins_no_more(trials):
@@ -168,6 +211,10 @@ def test_a_holdout_grows_and_is_released(trials):
     assert [held.share for held in trials.plan().holdouts] == [0.05]
     with pytest.raises(MatineeError, match="keeps its members"):
         trials.hold(small, "ann", "less")
+    with pytest.raises(MatineeError, match="stay as they are"):
+        trials.hold(
+            Holdout(name="before", share=0.05, surface="titles", serves="titles@2"), "ann", ""
+        )
     with pytest.raises(MatineeError, match="there is no version"):
         trials.hold(Holdout(name="x", share=0.1, surface="titles", serves="titles@9"), "ann", "")
     trials.release("before", "ann", "over")

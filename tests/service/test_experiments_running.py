@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from matinee.experiments.plan import Holdout
-from matinee.registry import against_champion
+from matinee.registry import Approvals, against_champion
 from matinee.service.folder import Service
 from matinee.service.runtime import Runtime
 from matinee.surfaces import Request
@@ -90,6 +90,21 @@ def test_a_holdout_keeps_its_version_and_is_in_no_experiment(service):
     assert {version for arm, version in found.values() if arm == "before"} == {other}
 
 
+def test_the_control_keeps_its_version_when_another_becomes_champion(service):
+    champion = service.registry.alias("titles", "champion").id
+    other = next(v.id for v in service.registry.versions("titles") if v.id != champion)
+    service.trials.start(against_champion("fresh", "titles", other, to=(0.0, 0.5)), "ann", "")
+    with Runtime(service) as runtime:
+        before = arms(runtime)
+        Approvals(service.registry).override("titles", other, "ann", "it is urgent")
+        assert eventually(lambda: (None, other) in arms(runtime).values())
+        after = arms(runtime)
+    assert {m: found for m, found in before.items() if found[0]} == {
+        m: found for m, found in after.items() if found[0]
+    }
+    assert ("fresh:control", champion) in after.values()
+
+
 def test_where_a_version_cannot_be_read_the_champion_decides(service):
     champion = service.registry.alias("titles", "champion").id
     other = next(v.id for v in service.registry.versions("titles") if v.id != champion)
@@ -98,4 +113,4 @@ def test_where_a_version_cannot_be_read_the_champion_decides(service):
     file.chmod(0o644)
     file.write_bytes(file.read_bytes()[:50])
     with Runtime(service) as runtime:
-        assert {version for _, version in arms(runtime).values()} == {champion}
+        assert set(arms(runtime).values()) == {(None, champion)}  # no arm without the other

@@ -140,7 +140,7 @@ class Api:
             return decider, decider.propose(asked)
         if not self._given_up.done() or not self._turns.acquire(blocking=False):
             self.metrics.fallbacks.labels(surface, "busy").inc()
-            return fallback, fallback.propose(asked)
+            return fallback, _instead(fallback, decider, asked)
         within, thought = decider.surface.within.total_seconds(), self._think(decider, asked)
         try:
             return decider, await asyncio.wait_for(asyncio.wrap_future(thought), within)
@@ -156,7 +156,7 @@ class Api:
             if not thought.done():  # nobody waits any more, and nobody else's turn comes before
                 self._given_up = thought
                 thought.add_done_callback(_told_late)
-        return fallback, fallback.propose(asked)
+        return fallback, _instead(fallback, decider, asked)
 
     def _think(self, decider: Decider[Any], asked: Asked) -> Future[Decision]:
         """What the champion would decide, when its turn comes, which is then given back."""
@@ -362,6 +362,11 @@ class Api:
     async def on_surprise(self, _: Request, error: Exception) -> Response:
         log.exception("a request failed", exc_info=error)
         return self._json(Refusal("the server failed", type(error).__name__, "see its log"), 500)
+
+
+def _instead(fallback: Decider[Any], decider: Decider[Any], asked: Asked) -> Decision:
+    """What the fallback would decide, in the arm in which the other would have."""
+    return msgspec.structs.replace(fallback.propose(asked), arm=decider.arm)
 
 
 def _told_late(thought: Future[Decision]) -> None:

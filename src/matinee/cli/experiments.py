@@ -69,8 +69,8 @@ def start(
             raise MatineeError(
                 "this can be no experiment", why=str(wrong), next_step="mend it"
             ) from wrong
-        opened.trials.start(one, by or whoever(), reason)
-        say(f"{name} compares {version} with the champion of {surface}")
+        control = opened.trials.start(one, by or whoever(), reason).arms[0].serves
+        say(f"{name} compares {version} with {control}, the champion of {surface}")
         say(f"next: matinee experiments read {name}")
 
 
@@ -119,7 +119,10 @@ def read(name: Name, /, *, service: ServiceFolder = HERE) -> None:
 
 @experiments.command(help_epilogue=examples("experiments halt fresh --reason 'complaints'"))
 def halt(name: Name, /, *, reason: Reason, by: By = None, service: ServiceFolder = HERE) -> None:
-    """Give all of its members the champion, at once: the kill switch."""
+    """Give all of its members the champion, at once: the kill switch.
+
+    What a member was shown already stays as long as the surface lets it stand (pictures: 14 days).
+    """
     with opening(service) as opened:
         opened.trials.halt(name, by or whoever(), reason)
         say(f"{name} is halted; next: matinee experiments resume {name}, or end {name}")
@@ -202,12 +205,19 @@ def hold(
     """
     with opening(service) as opened:
         surface = None if version == RULE else parse_version(version)[0]
+        ruled = [name for name, each in opened.surfaces.items() if each.fallback()]
+        if surface is None and not ruled:
+            raise MatineeError(
+                "no surface here has a rule",
+                next_step=f"name what they keep: matinee experiments hold {name} titles@1",
+            )
         try:
             one = Holdout(name=name, share=share, surface=surface, serves=version)
         except ValueError as wrong:
             raise MatineeError("this can be no holdout", why=str(wrong)) from wrong
         opened.trials.hold(one, by or whoever(), reason)
-        say(f"{share:.1%} of the members have {version} from now on")
+        where = surface or ", ".join(ruled)
+        say(f"{share:.1%} of the members have {version} on {where} from now on")
 
 
 @experiments.command(help_epilogue=examples("experiments release before --reason 'a new one'"))

@@ -28,11 +28,11 @@ SEGMENTS = ("country", "difference in the first metric", "")
 
 def state_of(one: Experiment, now: datetime) -> str:
     """Whether it is to come, runs, is halted, or is over."""
+    if now >= one.until:
+        return f"over since {one.until:%Y-%m-%d %H:%M}"
     if one.halted:
         return f"halted: {one.halted}"
-    if now < one.start:
-        return f"from {one.start:%Y-%m-%d %H:%M}"
-    return "runs" if one.runs(now) else f"over since {one.until:%Y-%m-%d %H:%M}"
+    return "runs" if now >= one.start else f"from {one.start:%Y-%m-%d %H:%M}"
 
 
 def show_reading(found: Reading) -> None:
@@ -65,9 +65,9 @@ def arms(found: Reading) -> list[tuple[str, ...]]:
 
 def evenness(found: Reading) -> str:
     """How the arms' sizes go with their shares, in words."""
-    said = f"sizes of the arms as planned: p = {found.evenness:.3g}"
-    if found.moved:
-        said += f"; {found.moved:,} members were seen in both, and are left out"
+    said = f"sizes of the arms as planned, at every look: p = {found.evenness:.3g}"
+    if found.left_out:
+        said += f"; {found.left_out:,} members were seen in both, or are held out, and left out"
     return said
 
 

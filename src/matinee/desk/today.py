@@ -16,7 +16,7 @@ from matinee.service.today import Earned, Standing, today
 UNITS = {
     "titles": "plays that count, a decision",
     "artwork": "titles taken, a choice",
-    "payments": "money, a decision",
+    "payments": "money, an invoice",
 }
 """What a reward is on the built-in surfaces."""
 COLUMNS = ("surface", "decides", "since", "earned", "this week", "beside", "difference", "ever")

@@ -92,7 +92,7 @@ def judge(evidence: Evidence, rules: Rules | None = None) -> Verdict:
     name = evidence.candidate
     steps = (
         f"let a person approve it: matinee approve {name}",
-        f"or see it on members first: matinee experiments start NAME {name}",
+        f"or see it on members first: matinee experiments start NAME {name} --reason '...'",
     )
     return replace(_verdict(evidence, "passes", [(reason, "")]), next_steps=steps)
 

@@ -6,7 +6,7 @@ from matinee.experiments.allocation import allocation
 from matinee.experiments.design import AA, Baseline, a_a, days, mde, power, size
 from matinee.experiments.effects import Effect, compare, fixed
 from matinee.experiments.plan import Allocated, Allocator, Experiment, Holdout, Layer, Plan
-from matinee.experiments.sample_ratio import irregular, sample_ratio
+from matinee.experiments.sample_ratio import irregular, sample_ratio, sample_ratio_anytime
 from matinee.experiments.segments import Heterogeneity, by_segment
 from matinee.experiments.sequential import AsymptoticSequence, quantile, quantile_difference
 
@@ -34,5 +34,6 @@ __all__ = [
     "quantile",
     "quantile_difference",
     "sample_ratio",
+    "sample_ratio_anytime",
     "size",
 ]

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaln
 from scipy.stats import binom, chi2
 
 from matinee.evaluation.off_policy.multiple import holm
@@ -19,6 +20,8 @@ from matinee.evaluation.off_policy.multiple import holm
 FEW, MOST = 50, 2**53
 """With fewer units expected in an arm chi-square is simulated; more units than float64 counts."""
 DRAWS = 99_999
+PRIOR = 200.0
+"""Units that the prior of other shares counts for."""
 
 Period = TypeVar("Period", int, str)
 
@@ -42,16 +45,7 @@ def sample_ratio(counts: ArrayLike, shares: ArrayLike | None = None) -> float:
     >>> sample_ratio([900, 100], shares=[9, 1]) > 0.99
     True
     """
-    found = np.asarray(counts, float)
-    planned = np.ones_like(found) if shares is None else np.asarray(shares, float)
-    if found.ndim != 1 or len(found) < 2 or planned.shape != found.shape:
-        raise ValueError("give one count, and one share, for each of two arms or more")
-    if not ((found >= 0) & (found < MOST)).all() or (found % 1).any():
-        raise ValueError(f"counts are {found.tolist()}; give whole numbers of units from 0")
-    if not (planned > 0).all() or not np.isfinite(planned).all():
-        raise ValueError(f"shares are {planned.tolist()}; give numbers above 0")
-    planned = planned / planned.max()
-    planned /= planned.sum()
+    found, planned = _checked(counts, shares)
     expected = found.sum() * planned
     if not expected.all():
         return 1.0
@@ -61,6 +55,49 @@ def sample_ratio(counts: ArrayLike, shares: ArrayLike | None = None) -> float:
     drawn = np.random.default_rng(0).multinomial(int(found.sum()), planned, DRAWS)
     as_far = ((drawn - expected) ** 2 / expected).sum(axis=1) >= distance * (1 - 1e-12)
     return float((1 + np.count_nonzero(as_far)) / (1 + DRAWS))
+
+
+def sample_ratio_anytime(counts: ArrayLike, shares: ArrayLike | None = None) -> float:
+    r"""The same, for counts that are looked at again and again: the chance that it is ever below a
+    level is at most that level, if units are spread by chance as planned.
+
+    With a Dirichlet prior of other shares, as spread around those planned as `PRIOR` units are,
+
+    .. math:: M = \frac{B(\alpha s + n)}{B(\alpha s) \prod_k s_k^{n_k}}
+
+    starts at 1 and is a martingale; the p-value is 1 / M, at most 1 (Ville). M. Lindon, A. Malek,
+    "Anytime-valid inference for multinomial count data" (NeurIPS 2022), arXiv 2011.03567.
+
+    >>> sample_ratio_anytime([5_000, 5_050])
+    1.0
+    >>> sample_ratio_anytime([5_400, 4_600]) < 0.001
+    True
+    """
+    found, planned = _checked(counts, shares)
+    prior = PRIOR * planned
+    log = float(_log_beta(prior + found) - _log_beta(prior) - found @ np.log(planned))
+    return float(np.exp(-max(log, 0.0)))
+
+
+def _log_beta(values: NDArray[np.float64]) -> float:
+    """The logarithm of the multivariate beta function."""
+    return float(gammaln(values).sum() - gammaln(values.sum()))
+
+
+def _checked(
+    counts: ArrayLike, shares: ArrayLike | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Counts, and the shares that were planned, adding up to 1; `ValueError` for what is none."""
+    found = np.asarray(counts, float)
+    planned = np.ones_like(found) if shares is None else np.asarray(shares, float)
+    if found.ndim != 1 or len(found) < 2 or planned.shape != found.shape:
+        raise ValueError("give one count, and one share, for each of two arms or more")
+    if not ((found >= 0) & (found < MOST)).all() or (found % 1).any():
+        raise ValueError(f"counts are {found.tolist()}; give whole numbers of units from 0")
+    if not (planned > 0).all() or not np.isfinite(planned).all():
+        raise ValueError(f"shares are {planned.tolist()}; give numbers above 0")
+    planned = planned / planned.max()
+    return found, planned / planned.sum()
 
 
 def irregular(

@@ -16,7 +16,7 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 from shutil import rmtree
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import polars as pl
@@ -72,6 +72,7 @@ class Files:
 
     def __init__(self, folder: Path, schema: Schema) -> None:
         self.folder, self.schema = folder, schema
+        self._read: tuple[tuple[Any, ...] | None, Snapshot] = None, NOTHING
         self._delta_schema = DeltaSchema.from_arrow(
             pl.Schema({**schema.stored, "bucket": pl.Int32()})
         )
@@ -134,7 +135,26 @@ class Files:
             ) from torn
 
     def snapshot(self) -> Snapshot:
-        """The table as it is now. What a power cut tore in its log is mended first."""
+        """The table as it is now. What a power cut tore in its log is mended first.
+
+        It is read anew where the log has changed, which many ask a few times a second.
+        """
+        log = self._log()
+        if not log or log != self._read[0]:
+            self._read = log, self._snapshot()
+        return self._read[1]
+
+    def _log(self) -> tuple[Any, ...]:
+        """What changes with every commit: the names in the log, and the time of the last one."""
+        home = self.folder / "_delta_log"
+        try:
+            names = sorted(entry.name for entry in home.iterdir())
+            last = (home / names[-1]).stat()
+        except (FileNotFoundError, IndexError):  # no table yet, or another process cleans up now
+            return ()
+        return (*names, last.st_size, last.st_mtime_ns)
+
+    def _snapshot(self) -> Snapshot:
         if not self.folder.exists():
             return NOTHING
         delta = self._delta()

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -57,6 +57,9 @@ GROUP_ROWS = 20_000
 """The most rows that one group commit takes."""
 BATCH_ROWS = 10_000
 """The rows that a reader decodes, or a purge deletes, at a time."""
+
+
+Fields = TypeVar("Fields", bound=msgspec.Struct)
 
 
 class Receipt(NamedTuple):
@@ -197,6 +200,17 @@ class Inbox:
         )
         decode = msgspec.msgpack.decode
         return [Row(seq, _NAME[kind], known_at, decode(row)) for seq, kind, known_at, row in found]
+
+    def fields(self, table: str, kind: type[Fields], *, after: int, until: int) -> list[Fields]:
+        """Of the rows of a table with ``after < seq <= until``, in order of arrival, the fields
+        that the struct `kind` has: much quicker than whole rows.
+        """
+        found = self._select(
+            "SELECT row FROM inbox WHERE kind = ? AND seq > ? AND seq <= ? ORDER BY seq",
+            (_KIND[table], after, until),
+        )
+        decode = msgspec.msgpack.Decoder(kind).decode
+        return [decode(row) for (row,) in found]
 
     def batches(
         self, table: str, *, after: int = -1, until: int = 2**62, limit: int = 2**62

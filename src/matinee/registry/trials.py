@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -97,52 +97,64 @@ class Trials:
             )
         return found
 
-    def start(self, experiment: Experiment, by: str, reason: str) -> None:
-        """Let an experiment run. Raises `MatineeError` where its name was used before, a version is
-        unknown, or it collides with another.
+    def start(self, experiment: Experiment, by: str, reason: str) -> Experiment:
+        """Let an experiment run, and return it as it stands on record: an arm that serves the
+        champion keeps the version that is champion now, whoever follows it.
+
+        Raises `MatineeError` where its name was used before or has a colon, which parts it from the
+        arm in records; where a version is unknown; or where it collides with another.
         """
-        for arm in experiment.arms:
-            if arm.serves != CHAMPION:
-                self._registry.number(experiment.surface, arm.serves)
-        if self._registry.alias(experiment.surface, "champion") is None:
+        champion = self._registry.alias(experiment.surface, "champion")
+        if champion is None:
             raise MatineeError(
                 f"{experiment.surface} has no champion to compare with",
                 next_step=f"matinee promote {experiment.surface}@1",
             )
+        arms = tuple(
+            replace(arm, serves=champion.id) if arm.serves == CHAMPION else arm
+            for arm in experiment.arms
+        )
+        one = replace(experiment, arms=arms)
+        for arm in one.arms:
+            self._registry.number(one.surface, arm.serves)
         with self._store.transaction() as connection:
-            known = self._standing(Experiment)
-            if experiment.name in known:
+            if one.name in self._standing(Experiment):
                 raise MatineeError(
-                    f"there was an experiment {experiment.name!r} before",
+                    f"there was an experiment {one.name!r} before",
                     why="its members would be in the same arms again",
                     next_step="give this one a new name",
                 )
-            self._keep(connection, "start", experiment, by=by, reason=reason)
+            self._keep(connection, "start", one, by=by, reason=reason)
+        return one
 
     def halt(self, name: str, by: str, reason: str) -> None:
         """Give all of its members the champion from now on: the kill switch."""
         if not reason.strip():
             raise MatineeError("say why it is halted", next_step="give a reason")
-        self._change(name, "halt", by, reason, halted=reason)
+        self._change(name, "halt", by, reason, lambda one: {"halted": reason})
 
     def resume(self, name: str, by: str, reason: str) -> None:
         """Give its members their arms again."""
-        self._change(name, "resume", by, reason, halted=None)
+        self._change(name, "resume", by, reason, lambda one: {"halted": None})
 
     def widen(self, name: str, to: tuple[float, float], by: str, reason: str) -> None:
         """Give it a larger slice of its layer; who was in it stays, in the same arm."""
-        begins, ends = self.get(name).slice
-        if not (to[0] <= begins and ends <= to[1]):
-            raise MatineeError(
-                f"the slice of {name!r} only grows",
-                why=f"it is [{begins:g}, {ends:g}), and who is in it would fall out",
-                next_step="give a slice that holds it, or end the experiment",
-            )
-        self._change(name, "widen", by, reason, slice=to)
+
+        def wider(one: Experiment) -> dict[str, Any]:
+            begins, ends = one.slice
+            if not (to[0] <= begins and ends <= to[1]):
+                raise MatineeError(
+                    f"the slice of {name!r} only grows",
+                    why=f"it is [{begins:g}, {ends:g}), and who is in it would fall out",
+                    next_step="give a slice that holds it, or end the experiment",
+                )
+            return {"slice": to}
+
+        self._change(name, "widen", by, reason, wider)
 
     def end(self, name: str, by: str, reason: str) -> None:
         """End it now: its members get the champion, and its slice is free for another."""
-        self._change(name, "end", by, reason, end=datetime.now(UTC))
+        self._change(name, "end", by, reason, lambda one: {"end": datetime.now(UTC)})
 
     def read(
         self,
@@ -166,28 +178,22 @@ class Trials:
             )
 
     def win(self, name: str, by: str, reason: str) -> str:
-        """Make the version of its treatment the champion, and end it; that version.
+        """Make the version of its second arm the champion, and end it; that version.
 
-        Raises `MatineeError` unless its latest reading says that it is better, against the present
-        champion, since it was started.
+        Raises `MatineeError` unless its latest reading says that it is better than the first arm,
+        which has to be the champion still, and while it is halted.
         """
-        one = self.get(name)
-        versions = [arm.serves for arm in one.arms if arm.serves != CHAMPION]
-        if len(versions) != 1:
-            raise MatineeError(
-                f"{name!r} has no one winner",
-                why=f"its arms serve {', '.join(versions) or 'the champion alone'}",
-                next_step="start one that compares one version with the champion",
-            )
-        number = self._registry.number(one.surface, versions[0])
         with self._store.transaction() as connection:
+            one = self.get(name)
             self._check_better(one)
+            version = one.arms[1].serves
+            number = self._registry.number(one.surface, version)
             old = alias_of(self._store, one.surface, "champion")
             why = f"it won the experiment {name}: {reason}"
             crown(connection, one.surface, by=by, action="approve", old=old, new=number, reason=why)
-            ended = replace(one, end=datetime.now(UTC))
+            ended = replace(one, end=min(datetime.now(UTC), one.until))
             self._keep(connection, "win", ended, by=by, reason=reason)
-        return versions[0]
+        return version
 
     def hold(self, holdout: Holdout, by: str, reason: str) -> None:
         """Keep a share of members out of all experiments for good; one of its name may grow."""
@@ -195,13 +201,18 @@ class Trials:
             self._registry.get(holdout.serves)
         with self._store.transaction() as connection:
             before = self._standing(Holdout).get(holdout.name)
-            if before and (before.surface != holdout.surface or before.share > holdout.share):
-                raise MatineeError(
-                    f"the holdout {holdout.name!r} keeps its members",
-                    why="its surface stays as it is, and its share only grows",
-                    next_step="release it, and hold another of a new name",
-                )
+            if before and replace(before, share=holdout.share) != holdout:
+                raise self._kept(holdout, "its surface, and what it serves, stay as they are")
+            if before and before.share > holdout.share:
+                raise self._kept(holdout, "its share only grows")
             self._keep(connection, "hold", holdout, by=by, reason=reason)
+
+    def _kept(self, holdout: Holdout, why: str) -> MatineeError:
+        return MatineeError(
+            f"the holdout {holdout.name!r} keeps its members",
+            why=why,
+            next_step="release it, and hold another of a new name",
+        )
 
     def release(self, name: str, by: str, reason: str) -> None:
         """Let the members of a holdout go."""
@@ -237,16 +248,30 @@ class Trials:
         )
         return int(row["id"])
 
-    def _change(self, name: str, action: Action, by: str, reason: str, **changed: Any) -> None:
-        one = self.get(name)
-        if not one.runs(max(datetime.now(UTC), one.start)):
-            raise MatineeError(
-                f"the experiment {name!r} is over",
-                why=f"it ended {one.end:%Y-%m-%d %H:%M} UTC",
-                next_step="start another of a new name",
-            )
+    def _change(
+        self,
+        name: str,
+        action: Action,
+        by: str,
+        reason: str,
+        changed: Callable[[Experiment], dict[str, Any]],
+    ) -> None:
+        """Change one that is not over."""
         with self._store.transaction() as connection:
-            self._keep(connection, action, replace(self.get(name), **changed), by=by, reason=reason)
+            one = self.get(name)
+            if datetime.now(UTC) >= one.until:
+                raise MatineeError(
+                    f"the experiment {name!r} is over",
+                    why=f"it ended {one.end:%Y-%m-%d %H:%M} UTC",
+                    next_step="start another of a new name",
+                )
+            try:
+                new = replace(one, **changed(one))
+            except ValueError as wrong:
+                raise MatineeError(
+                    f"{name!r} cannot be changed so", why=str(wrong), next_step="mend it"
+                ) from wrong
+            self._keep(connection, action, new, by=by, reason=reason)
 
     def _keep(
         self,
@@ -264,15 +289,22 @@ class Trials:
             kind, experiments = "experiment", {**experiments, one.name: one}
         else:
             kind, holdouts = "holdout", {**holdouts, one.name: one}
+        body = msgspec.json.encode(one).decode()
+        if ":" in one.name:
+            raise MatineeError(
+                f"{one.name!r} cannot be a name",
+                why="a colon parts an experiment from its arm in records",
+                next_step="leave the colon out",
+            )
         try:
+            msgspec.json.decode(body, type=type(one))  # what could not be read again is not kept
             _plan(experiments, holdouts)
         except ValueError as wrong:
             raise MatineeError(
-                f"{one.name!r} does not go together with what runs",
+                f"{one.name[:100]!r} does not go together with what runs",
                 why=str(wrong),
                 next_step="change it, or end the other",
             ) from wrong
-        body = msgspec.json.encode(one).decode()
         _remember(connection, kind, one.name, by=by, action=action, body=body, reason=reason)
 
     def _standing(self, kind: type[One]) -> dict[str, One]:
@@ -290,16 +322,21 @@ class Trials:
         }
 
     def _check_better(self, one: Experiment) -> None:
-        found = self.latest(one.name)
-        champion = self._registry.alias(one.surface, "champion")
-        if found is None:
+        found, champion = self.latest(one.name), self._registry.alias(one.surface, "champion")
+        control = one.arms[0].serves
+        if len(one.arms) != 2:
+            why = "it does not compare one version with the champion"
+        elif one.halted:
+            why = f"it is halted: {one.halted}"
+        elif found is None:
             why = "it was never read"
         elif found.reason != "better":
             why = f"its latest reading says: {found.reason}"
-        elif champion is None or found.body.get("champion") != champion.id:
-            why = f"it was compared with {found.body.get('champion')}, the champion is another now"
-        elif not one.runs(datetime.now(UTC)):
-            why = "it is over"
+        elif champion is None or champion.id != control or found.body["champion"] != control:
+            now = champion.id if champion else "nobody"
+            why = f"it compares with {control}, and the champion is {now}"
+        elif any(step.action in {"end", "win"} for step in self.history(one.name)):
+            why = "it was ended"
         else:
             return
         raise MatineeError(

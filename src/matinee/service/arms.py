@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import NamedTuple
 
-from matinee.experiments.plan import CHAMPION, RULE, Allocator, Holdout
+from matinee.experiments.plan import RULE, Allocator, Holdout
 from matinee.service.folder import Service
 from matinee.surfaces import Request
 
@@ -23,6 +24,15 @@ class Serves(NamedTuple):
 THE_CHAMPION = Serves()
 
 
+def arm_name(experiment: str, arm: str) -> str:
+    """How decisions name an arm of an experiment.
+
+    >>> arm_name("fresh", "control")
+    'fresh:control'
+    """
+    return f"{experiment}:{arm}"
+
+
 class Arms:
     """The plan of a service as it was when this was made.
 
@@ -37,13 +47,6 @@ class Arms:
     def __init__(self, service: Service) -> None:
         self._plan = service.trials.plan()
         self._allocator = Allocator(self._plan, service.salt())
-        self._named = {
-            (one.name, arm.name): Serves(
-                None if arm.serves == CHAMPION else arm.serves, f"{one.name}:{arm.name}"
-            )
-            for one in self._plan.experiments
-            for arm in one.arms
-        }
 
     def of(self, surface: str, request: Request) -> Serves:
         """What decides for the member of a request, at its time."""
@@ -54,16 +57,22 @@ class Arms:
             return THE_CHAMPION
         if isinstance(found, Holdout):
             return _held(found)
-        return self._named[found.experiment, found.arm]
+        return Serves(found.serves, arm_name(found.experiment, found.arm))
 
-    def all(self, surface: str) -> Iterator[Serves]:
-        """All that may come, on a surface, beside the champion for those in no arm."""
+    def holds(self, surface: str, member: str, at: datetime) -> bool:
+        """Whether a member is held out of the experiments of a surface."""
+        return isinstance(self._allocator.of(member, surface, at), Holdout)
+
+    def groups(self, surface: str) -> Iterator[list[Serves]]:
+        """What may come on a surface beside the champion: what a holdout gives, and all arms of
+        each experiment.
+        """
         for one in self._plan.holdouts:
             if one.surface in {None, surface}:
-                yield _held(one)
+                yield [_held(one)]
         for each in self._plan.experiments:
             if each.surface == surface and not each.halted:
-                yield from (self._named[each.name, arm.name] for arm in each.arms)
+                yield [Serves(arm.serves, arm_name(each.name, arm.name)) for arm in each.arms]
 
 
 def _held(holdout: Holdout) -> Serves:

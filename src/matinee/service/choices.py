@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
+import msgspec
 import polars as pl
 
 from matinee.decisions.chosen import CHOSEN, choices, choices_of
@@ -22,6 +23,12 @@ SWEEP_SECONDS = 3_600.0
 
 _Whose = tuple[str, str, str | None]
 _NONE: Mapping[str, tuple[Choice, ...]] = MappingProxyType({})
+
+
+class _Made(msgspec.Struct):
+    """Where it was decided."""
+
+    surface: str
 
 
 class Choices:
@@ -93,11 +100,13 @@ class Choices:
             return
         if time.monotonic() - self._swept > SWEEP_SECONDS:
             self._sweep()
-        until = self._lake.inbox.last_seq()
-        rows = self._lake.inbox.rows("decisions", after=self._followed, until=until)
-        for row in rows:
-            if row.values["surface"] in self._memory:
-                self.note(decode_record(Decision, row.values))
+        inbox, after = self._lake.inbox, self._followed
+        until = inbox.last_seq()
+        made = inbox.fields("decisions", _Made, after=after, until=until)
+        if any(one.surface in self._memory for one in made):
+            for row in inbox.rows("decisions", after=after, until=until):
+                if row.values["surface"] in self._memory:
+                    self.note(decode_record(Decision, row.values))
         self._followed = until
 
     def _sweep(self) -> None:

@@ -17,12 +17,13 @@ from matinee.evaluation.gate import needed
 from matinee.evaluation.intervals.base import Interval
 from matinee.experiments.arms import Arm
 from matinee.experiments.effects import Effect, compare
-from matinee.experiments.plan import CHAMPION, Experiment
-from matinee.experiments.sample_ratio import sample_ratio
+from matinee.experiments.plan import Experiment
+from matinee.experiments.sample_ratio import sample_ratio_anytime
 from matinee.experiments.segments import Heterogeneity, by_segment
 from matinee.experiments.sequential import AsymptoticSequence
 from matinee.lake.table import collect
 from matinee.registry.trials import Outcome
+from matinee.service.arms import Arms, arm_name
 from matinee.service.folder import Service
 
 BEFORE = timedelta(days=28)
@@ -67,15 +68,15 @@ class Side:
 
 @dataclass(frozen=True)
 class Reading:
-    """An experiment at a time. `looks` are the difference in the first metric at the end of days,
-    with the members until then; `moved` members were seen in two arms, and are left out.
+    """An experiment at a time, its first arm the control. `looks` are the difference in the first
+    metric at the end of days, with the members until then; `left_out` members were seen in two
+    arms, or are held out now. `evenness` is a p-value that holds at every look.
     """
 
     experiment: Experiment
-    champion: str
     at: datetime
     sides: tuple[Side, ...]
-    moved: int
+    left_out: int
     evenness: float
     metrics: tuple[Metric, ...]
     looks: tuple[tuple[datetime, int, Interval], ...]
@@ -97,7 +98,7 @@ class Reading:
             self.experiment.name,
             self.outcome,
             by,
-            champion=self.champion,
+            champion=self.experiment.arms[0].serves,
             reasons=self.reasons,
             more=more,
         )
@@ -121,21 +122,27 @@ class _Units(NamedTuple):
 def read(
     service: Service, name: str, *, now: datetime | None = None, alpha: float = 0.05
 ) -> Reading:
-    """Read an experiment of one treatment beside a control: what a member's decisions brought since
-    they entered, as far as windows are closed, and what they watched.
+    """Read an experiment of two arms: what a member's decisions brought since they entered, as far
+    as windows are closed, and what they watched while it ran.
 
     A member enters with their first decision whose window is closed. What they watched in the 28
-    days before takes variance away (CUPED). Everything may be read every day: see
+    days before takes variance away (CUPED). Where rewards tell of a subject, as those of payments
+    of an invoice, the first decision on it counts and no later one, which tells of the same money.
+    Everything may be read every day: see
     :class:`~matinee.experiments.sequential.AsymptoticSequence`. Countries share `alpha` between
-    them, and so do the metrics. A member's metrics fall by more than `experiments.tolerance`: the
-    guardrail is breached.
+    them, and so do the metrics. Where one falls by more than `experiments.tolerance`, the guardrail
+    is breached.
 
     Raises `MatineeError` where there is no such experiment, or it has more than two arms.
     """
     one, now = service.trials.get(name), now or datetime.now(UTC)
-    treatment = _treatment(one)
-    champion = service.registry.alias(one.surface, "champion")
-    members, closed, moved, decided = _logged(service, one, now)
+    if len(one.arms) != 2:
+        raise MatineeError(
+            f"{name!r} cannot be read",
+            why="it does not compare one version with the champion",
+            next_step="start one with two arms",
+        )
+    members, closed, left_out, decided = _logged(service, one, now)
     sides = tuple(
         Side(
             arm.name,
@@ -146,16 +153,17 @@ def read(
         )
         for arm in one.arms
     )
-    evenness = sample_ratio([side.members for side in sides], [side.share for side in sides])
-    ends = _ends(one, now)
-    members = _watched(service, members, now)
-    asked = service.settings.experiments
+    evenness = sample_ratio_anytime(
+        [side.members for side in sides], [side.share for side in sides]
+    )
+    members = _watched(service, members, _until(service, one, now))
+    asked, treatment = service.settings.experiments, one.arms[1].name
     sequence = AsymptoticSequence(tightest_at=asked.tightest_at, alpha=alpha / len(COLUMNS))
     units = _units(members, closed, now, treatment)
     metrics = tuple(_metric(units, column, sequence) for column in _told(one.surface))
     looks = tuple(
         (end, len(seen.rows), sequence.read(seen.effect(REWARD))[0])
-        for end in ends
+        for end in _ends(one, now)
         if len((seen := _units(members, closed, end, treatment)).rows)
     )
     by_country = {
@@ -167,51 +175,35 @@ def read(
         alpha,
         read=lambda effect, share: replace(sequence, alpha=share).read(effect),
     )
-    outcome, reasons, steps, breached = _verdict(one, sides, evenness, metrics, asked.tolerance)
-    return Reading(
-        one,
-        champion.id if champion else "",
-        now,
-        sides,
-        moved,
-        evenness,
-        metrics,
-        looks,
-        countries,
-        outcome,
-        reasons,
-        steps,
-        breached,
-    )
+    found = _verdict(one, sides, evenness, metrics, asked.tolerance)
+    return Reading(one, now, sides, left_out, evenness, metrics, looks, countries, *found)
 
 
 def watch(service: Service) -> str:
     """Read every experiment that runs, and halt those that were not run as planned or hurt a
-    guardrail; what was halted, in a few words.
+    guardrail; what was halted, in a few words. One that cannot be read keeps no other from it.
     """
-    halted, now = [], datetime.now(UTC)
+    halted, failed, now = list[str](), list[str](), datetime.now(UTC)
     for one in service.trials.plan().experiments:
-        if one.halted or not one.runs(now):
+        if one.halted or not one.runs(now) or len(one.arms) != 2:
             continue
-        found = read(service, one.name, now=now)
-        found.remember(service, by="matinee")
-        if found.breached or found.outcome == "broken":
-            service.trials.halt(one.name, by="matinee", reason=found.reasons[0])
-            halted.append(one.name)
+        try:
+            found = read(service, one.name, now=now)
+            found.remember(service, by="matinee")
+            if found.breached or found.outcome == "broken":
+                service.trials.halt(one.name, by="matinee", reason=found.reasons[0])
+                halted.append(one.name)
+        except MatineeError as error:  # it ended just now, say
+            failed.append(f"{one.name}: {error.what}")
+    if failed:
+        raise MatineeError("an experiment could not be read", why="; ".join(failed))
     return f"halted {', '.join(halted)}" if halted else ""
 
 
-def _treatment(one: Experiment) -> str:
-    """The name of the arm that is compared with the champion."""
-    controls = [arm.name for arm in one.arms if arm.serves == CHAMPION]
-    others = [arm.name for arm in one.arms if arm.serves != CHAMPION]
-    if len(controls) != 1 or len(others) != 1:
-        raise MatineeError(
-            f"{one.name!r} cannot be read",
-            why="it does not compare one version with the champion",
-            next_step="start one with two arms",
-        )
-    return others[0]
+def _until(service: Service, one: Experiment, now: datetime) -> datetime:
+    """Until when members had their arms."""
+    halts = [step.at for step in service.trials.history(one.name) if step.action == "halt"]
+    return min([now, one.until, *(halts[-1:] if one.halted else [])])
 
 
 def _told(surface: str) -> tuple[int, ...]:
@@ -223,42 +215,53 @@ def _logged(
     service: Service, one: Experiment, now: datetime
 ) -> tuple[pl.DataFrame, pl.DataFrame, int, dict[str, int]]:
     """Members by arm with when they entered; what their closed decisions brought; how many were in
-    two arms; and decisions by arm.
+    two arms or are held out; and decisions by arm.
     """
-    decisions = collect(
+    arms = {arm_name(one.name, arm.name): arm.name for arm in one.arms}
+    mine = (
         service.lake.scan("decisions")
-        .filter(pl.col("surface") == one.surface, pl.col("arm").str.starts_with(f"{one.name}:"))
+        .filter(
+            pl.col("surface") == one.surface,
+            pl.col("at") >= one.start,
+            pl.col("arm").is_in(list(arms)),
+        )
         .select(
-            "decision_id",
-            "member_id",
-            "at",
-            arm=pl.col("arm").str.strip_prefix(f"{one.name}:"),
-            country=pl.col("context").str.json_path_match("$.country").fill_null("none"),
-        ),
-        "decisions",
-    )
-    outcomes = collect(
-        service.lake.scan("outcomes")
-        .filter(pl.col("surface") == one.surface, pl.col("closed_at") <= now)
-        .group_by("decision_id")
-        .agg(reward=pl.col("reward").sum(), closed_at=pl.col("closed_at").max()),
-        "outcomes",
-    )
-    closed = decisions.join(outcomes, on="decision_id")
-    arms = closed.group_by("member_id").agg(pl.col("arm").n_unique())
-    stray = arms.filter(pl.col("arm") > 1)["member_id"]
-    closed = closed.filter(~pl.col("member_id").is_in(stray.implode()))
-    members = (
-        closed.sort("at")
-        .group_by("member_id", maintain_order=True)
-        .agg(
-            pl.col("arm", "country").first(),
-            entered_at=pl.col("at").first(),
-            seen_at=pl.col("closed_at").first(),
+            "decision_id", "member_id", "subject", "at", "context", arm=pl.col("arm").replace(arms)
         )
     )
-    decided = dict(decisions.group_by("arm").len().iter_rows())
-    return members, closed, len(stray), decided
+    if service.surface(one.surface).reads != "events":
+        mine = mine.sort("at", "decision_id").unique(
+            ["member_id", "subject"], keep="first", maintain_order=True
+        )
+    outcomes = (
+        service.lake.scan("outcomes")
+        .filter(
+            pl.col("surface") == one.surface,
+            pl.col("decided_at") >= one.start,
+            pl.col("closed_at") <= now,
+        )
+        .join(mine.select("decision_id"), on="decision_id", how="semi")
+        .group_by("decision_id")
+        .agg(reward=pl.col("reward").sum(), closed_at=pl.col("closed_at").max())
+    )
+    closed = collect(mine.join(outcomes, on="decision_id"), "decisions").sort("at", "decision_id")
+    members = closed.group_by("member_id", maintain_order=True).agg(
+        pl.col("arm").first(),
+        arms=pl.col("arm").n_unique(),
+        country=pl.col("context").first().str.json_path_match("$.country").fill_null("none"),
+        entered_at=pl.col("at").first(),
+        seen_at=pl.col("closed_at").first(),
+    )
+    plan = Arms(service)
+    held = [plan.holds(one.surface, member, now) for member in members["member_id"]]
+    stays = (members["arms"] == 1) & ~pl.Series(held, dtype=pl.Boolean)
+    decided = collect(mine.group_by("arm").agg(decisions=pl.len()), "decisions")
+    return (
+        members.filter(stays).drop("arms"),
+        closed.select("member_id", "closed_at", "reward"),
+        int((~stays).sum()),
+        dict(decided.iter_rows()),
+    )
 
 
 def _watched(service: Service, members: pl.DataFrame, now: datetime) -> pl.DataFrame:
@@ -313,11 +316,10 @@ def _metric(units: _Units, column: int, sequence: AsymptoticSequence) -> Metric:
 
 def _ends(one: Experiment, now: datetime) -> list[datetime]:
     """The ends of days at which it is looked at, the latest one now."""
-    until = min(now, one.until)
-    days = max((until - one.start) // timedelta(days=1), 0)
+    days = max((now - one.start) // timedelta(days=1), 0)
     picked = sorted(set(np.linspace(1, days, min(days, LOOKS)).astype(int).tolist()))
     ends = [one.start + timedelta(days=day) for day in picked]
-    return [*(end for end, later in pairwise([*ends, until]) if end < later), until]
+    return [*(end for end, later in pairwise([*ends, now]) if end < later), now]
 
 
 def _verdict(
@@ -328,29 +330,30 @@ def _verdict(
     tolerance: float,
 ) -> tuple[Outcome, tuple[str, ...], tuple[str, ...], bool]:
     """What all of it comes to, why, what to do next, and whether a guardrail is breached."""
+    ended = (f"matinee experiments end {one.name} --reason '...'",)
     if evenness < UNEVEN:
         found = " and ".join(f"{side.members:,} in {side.name}" for side in sides)
-        return (
-            "broken",
-            (f"something beside chance chose who is where: {found} (p = {evenness:.2g})",),
-            ("find out what, then start another experiment: this one cannot be read",),
-            False,
-        )
-    worse = [metric for metric in metrics if metric.relative.high < -tolerance]
+        reason = f"something beside chance chose who is where: {found} (p = {evenness:.2g})"
+        step = "find out what, then start another experiment: this one cannot be read"
+        return "broken", (reason,), (step,), False
+    worse = [
+        metric for metric in metrics if metric.difference.high < -tolerance * abs(metric.control)
+    ]
     if worse:
         said = tuple(
-            f"{metric.name} falls by more than {tolerance:.0%}: at best {metric.relative.high:+.1%}"
+            f"{metric.name} falls by more than {tolerance:.0%}: at best by "
+            f"{-metric.difference.high:.4g} of {metric.control:.4g}"
             for metric in worse
         )
-        return "worse", said, (f"matinee experiments end {one.name}",), True
+        return "worse", said, ended, True
     first = metrics[0]
     ends = f"{first.difference.low:+.4g} to {first.difference.high:+.4g}"
     if first.difference.low > 0:
         reason = f"the treatment is better: {first.name} of a member {ends}"
-        return "better", (reason,), (f"matinee experiments win {one.name} --reason ...",), False
+        return "better", (reason,), (f"matinee experiments win {one.name} --reason '...'",), False
     if first.difference.high < 0:
         reason = f"the treatment is worse: {first.name} of a member {ends}"
-        return "worse", (reason,), (f"matinee experiments end {one.name} --reason ...",), False
+        return "worse", (reason,), ended, False
     return "open", (f"nothing shown yet: {first.name} of a member {ends}",), _more(first), False
 
 

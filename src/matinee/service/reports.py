@@ -44,6 +44,14 @@ class Judged(NamedTuple):
     out_of_order: bool = False
 
 
+class _Made(msgspec.Struct):
+    """Which decision it is, of whom and where."""
+
+    surface: str
+    member_id: str
+    decision_id: str
+
+
 class Reports:
     """What stands of payments, in memory: the ledger's rows, and the decisions of as long.
 
@@ -73,9 +81,9 @@ class Reports:
                 self.load()
             inbox = self._service.lake.inbox
             until = inbox.last_seq()
-            for row in inbox.rows("decisions", after=self._followed, until=until):
-                if row.values["surface"] == Payments.name:
-                    self._decided.add(hash((row.values["member_id"], row.values["decision_id"])))
+            for one in inbox.fields("decisions", _Made, after=self._followed, until=until):
+                if one.surface == Payments.name:
+                    self._decided.add(hash((one.member_id, one.decision_id)))
             self._followed = until
         self._service.surfaces[Payments.name].follow()
 

@@ -227,24 +227,31 @@ class Runtime:
                         raise
                     log.exception("%s cannot be read; the fallback decides", version.id)
                     continue
-                for serves in arms.all(name):
-                    if found := self._trying(surface, version.id, serves):
-                        trying[name, serves] = found
+                for group in arms.groups(name):
+                    trying |= self._trying(surface, group)
         return _Serving(surfaces, champions, fallbacks, arms, trying)
 
-    def _trying(self, surface: Surface, champion: str, serves: Serves) -> Champion | None:
-        """What decides in an arm; `None`, and the champion does, where nothing can."""
-        fallback = surface.fallback() if serves.rule else None
-        if fallback:
+    def _trying(
+        self, surface: Surface, group: Sequence[Serves]
+    ) -> dict[tuple[str, Serves], Champion]:
+        """What decides in each arm of an experiment, or in a holdout; nothing, and the champion
+        does for all of them, where one of them cannot be made: arms are compared, or none is.
+        """
+        try:
+            made = {(surface.name, one): self._arm(surface, one) for one in group}
+        except MatineeError:
+            names = ", ".join(str(one.arm) for one in group)
+            log.exception("the champion decides in %s: a version cannot be read", names)
+            return {}
+        return {key: one for key, one in made.items() if one is not None}
+
+    def _arm(self, surface: Surface, serves: Serves) -> Champion | None:
+        if serves.version is not None:
+            return self._decider(surface, serves.version, serves.arm)
+        if fallback := surface.fallback():
             name = f"{surface.name}@fallback"
             return self._made(Decider, surface, *fallback, name, arm=serves.arm)
-        if serves.rule:
-            return None
-        try:
-            return self._decider(surface, serves.version or champion, serves.arm)
-        except MatineeError:
-            log.exception("%s cannot be read; the champion decides", serves.version)
-            return None
+        return None
 
     def _decider(self, surface: Surface, version: str, arm: str | None = None) -> Champion:
         model, policy = self._read.get(version, lambda: self.service.registry.load(version))

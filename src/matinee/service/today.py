@@ -104,12 +104,14 @@ def _rewards(service: Service, surface: Surface, at: datetime) -> pl.DataFrame:
         .group_by("decision_id")
         .agg(pl.col("reward").sum(), pl.col("decided_at", "member_id").first())
     )
-    arms = (
+    decisions = (
         service.lake.scan("decisions")
         .filter(pl.col("surface") == surface.name)
-        .select("decision_id", "arm")
+        .select("decision_id", "arm", "subject")
     )
-    both = collect(outcomes, "outcomes").join(collect(arms, "decisions"), on="decision_id")
+    both = collect(outcomes.join(decisions, on="decision_id"), "outcomes")
+    if surface.reads != "events":  # later ones tell of the same money
+        both = both.sort("decided_at", "decision_id").unique(["member_id", "subject"], keep="first")
     return both.select("member_id", "arm", "decided_at", "reward")
 
 

@@ -9,7 +9,10 @@ from matinee.cli import run
 from matinee.lake.billing import Instrument, Invoice, NetworkRule, Outage, Processor
 from matinee.lake.rows import records_of
 from matinee.lake.schemas import SCHEMAS
+from matinee.models import MODELS, Cascade, Vocabulary
 from matinee.payments.attempts import merged
+from matinee.policies import EpsilonGreedy
+from matinee.registry import against_champion
 from matinee.service.charging.deciding import Charging
 from matinee.service.folder import Service
 from matinee.service.jobs import Worker, jobs
@@ -127,3 +130,42 @@ def test_the_worker_of_the_command_line_charges(service, processors):
     service.lake.put([invoice(2), card(2)])
     assert run(["work", "--once", "--service", str(service.folder)]) == 0
     assert charged(processors) == 2
+
+
+class Breaking(Cascade):
+    """Fails whenever it is asked."""
+
+    name = "breaking"
+
+    def _scores(self, context, candidates):
+        raise FloatingPointError("no number")
+
+
+@pytest.mark.parametrize("trouble", ["failed", "unreadable"])
+def test_an_arm_in_trouble_is_charged_by_the_schedule_and_says_its_arm(
+    service, processors, monkeypatch, trouble
+):
+    """What a treatment fails at is its own: left out, it would look better than it is."""
+    monkeypatch.setitem(MODELS, Breaking.name, Breaking)
+    actions = Vocabulary(sorted(service.surfaces["payments"].actions(service.lake)))
+    for kind in (Cascade, Breaking):
+        model = kind.of(actions, {"gold": 0.0, "moon": 0.0})
+        service.registry.register(
+            "payments",
+            model,
+            EpsilonGreedy(),
+            data_as_of=NOW,
+            settings={},
+            metrics={},
+            by="test",
+        )
+    service.registry.promote("payments", "payments@1", "test", "")
+    one = against_champion("try", "payments", "payments@2", share=0.999)
+    service.trials.start(one, "ann", "")
+    if trouble == "unreadable":
+        monkeypatch.delitem(MODELS, Breaking.name)
+    service.lake.put([invoice(1), card(1)])
+    Charging()(service)
+    assert charged(processors) == 1
+    decision = service.lake.scan("decisions").collect().row(0, named=True)
+    assert (decision["policy"], decision["arm"]) == ("payments@fallback", "try:treatment")

@@ -14,7 +14,7 @@ from matinee.lake.records import Decision
 from matinee.models import Model
 from matinee.payments.actions import Step
 from matinee.policies import Policy
-from matinee.service.arms import Arms
+from matinee.service.arms import THE_CHAMPION, Arms
 from matinee.service.charging.charger import Charger
 from matinee.service.charging.http_gateway import gateways_of
 from matinee.service.charging.sender import Terms
@@ -55,22 +55,19 @@ class Deciding:
             features={STEP: step},
         )
         champion = self._service.registry.alias(Payments.name, "champion")
-        serves = self._arms().of(Payments.name, request)
+        serves = self._arms().of(Payments.name, request) if champion else THE_CHAMPION
         if champion is not None and not serves.rule:
             version = serves.version or champion.id
-            try:
-                decider = self._loaded.get(
-                    (version, serves.arm), lambda: self._read(version, serves.arm)
-                )
-                return decider.decide(request, self._service.lake)
-            except MatineeError:
-                raise
-            except Exception:  # a broken model stops no payment
-                log.exception("%s failed; the fallback decides", version)
-        arm = serves.arm if champion is not None and serves.rule else None
-        model, policy = surface.fallback()
-        fallback = self._decider(surface, model, policy, f"{Payments.name}@fallback", arm=arm)
-        return fallback.decide(request, self._service.lake)
+            if decider := self._read(version, serves.arm):
+                try:
+                    return decider.decide(request, self._service.lake)
+                except MatineeError:
+                    raise
+                except Exception:  # a broken model stops no payment
+                    log.exception("%s failed; the fallback decides", version)
+        fallback = f"{Payments.name}@fallback"
+        decider = self._decider(surface, *surface.fallback(), fallback, arm=serves.arm)
+        return decider.decide(request, self._service.lake)
 
     @property
     def surface(self) -> Payments:
@@ -96,9 +93,18 @@ class Deciding:
         generation = self._service.trials.generation()
         return self._known.get(generation, lambda: Arms(self._service))
 
-    def _read(self, version: str, arm: str | None) -> Decider[Any]:
-        model, policy = self._service.registry.load(version)
-        return self._decider(self.surface, model, policy, version, arm=arm)
+    def _read(self, version: str, arm: str | None) -> Decider[Any] | None:
+        """The decider of a version; `None` where it cannot be read."""
+
+        def made() -> Decider[Any]:
+            model, policy = self._service.registry.load(version)
+            return self._decider(self.surface, model, policy, version, arm=arm)
+
+        try:
+            return self._loaded.get((version, arm), made)
+        except MatineeError:
+            log.exception("%s cannot be read; the fallback decides", version)
+            return None
 
     def _decider(
         self, surface: Surface, model: Model, policy: Policy, version: str, *, arm: str | None
