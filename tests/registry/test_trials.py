@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Barrier
 
 import pytest
+from msgspec.structs import replace
 
 from matinee.errors import MatineeError
 from matinee.experiments.plan import Holdout
@@ -63,6 +64,7 @@ def test_what_is_started_is_in_the_plan_and_in_the_history(trials):
         (one(version="titles@9"), "there is no version"),
         (one(), "before"),
         (one("other"), "go together"),
+        (replace(one("odd", to=(0.0, 1.0)), arms=one().arms[::-1]), "is not the control"),
         (against_champion("o", "artwork", "artwork@1"), "artwork has no champion"),
     ],
 )

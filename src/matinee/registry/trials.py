@@ -101,8 +101,9 @@ class Trials:
         """Let an experiment run, and return it as it stands on record: an arm that serves the
         champion keeps the version that is champion now, whoever follows it.
 
-        Raises `MatineeError` where its name was used before or has a colon, which parts it from the
-        arm in records; where a version is unknown; or where it collides with another.
+        Raises `MatineeError` where its first arm, the control, serves something else than the
+        champion; where its name was used before or has a colon, which parts it from the arm in
+        records; where a version is unknown; or where it collides with another.
         """
         champion = self._registry.alias(experiment.surface, "champion")
         if champion is None:
@@ -115,6 +116,12 @@ class Trials:
             for arm in experiment.arms
         )
         one = replace(experiment, arms=arms)
+        if one.arms[0].serves != champion.id:
+            raise MatineeError(
+                f"the first arm of {one.name!r} is not the control",
+                why=f"it serves {one.arms[0].serves}, and {champion.id} is the champion",
+                next_step='let the first arm serve "champion"',
+            )
         for arm in one.arms:
             self._registry.number(one.surface, arm.serves)
         with self._store.transaction() as connection:
@@ -216,11 +223,11 @@ class Trials:
 
     def release(self, name: str, by: str, reason: str) -> None:
         """Let the members of a holdout go."""
-        if name not in self._standing(Holdout):
-            raise MatineeError(
-                f"there is no holdout {name!r}", next_step="matinee experiments list"
-            )
         with self._store.transaction() as connection:
+            if name not in self._standing(Holdout):
+                raise MatineeError(
+                    f"there is no holdout {name!r}", next_step="matinee experiments list"
+                )
             _remember(
                 connection, "holdout", name, by=by, action="release", body="null", reason=reason
             )
