@@ -5,13 +5,16 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from notes import START, WORTH, Nobody, Notes, champion, version, written
+from msgspec.structs import replace
+from notes import START, WORTH, Nobody, Notes, append, champion, version, written
 
 from matinee.decisions import Decider
 from matinee.evaluation.gate import Verdict
 from matinee.evaluation.intervals.base import Interval
 from matinee.experiments.plan import Holdout
 from matinee.lake.billing import Outage, Processor
+from matinee.lake.rows import records_of
+from matinee.lake.schemas import SCHEMAS
 from matinee.policies import EpsilonGreedy
 from matinee.registry import Approvals, against_champion
 from matinee.service.arms import Arms
@@ -74,6 +77,16 @@ def test_what_was_earned_stands_beside_the_holdout(service):
     assert week.beside.high - week.beside.low < 0.4
     assert 0.4 < week.value < 0.6
     assert 0.1 < week.held < 0.4
+
+
+def test_what_others_decided_is_not_what_the_service_earned(service):
+    lived(service, members=200)
+    (row,) = records_of(service.lake.scan("decisions").head(1).collect(), SCHEMAS["decisions"])
+    strange = {"decision_id": "s", "request_id": "s", "policy": "notes@world"}
+    append(service, "decisions", [replace(row, **strange)])
+    Notes.answers["s"] = 1.0
+    close_windows(service)
+    assert of(today(service)).ever.decisions == 200
 
 
 def test_a_week_is_seven_days_and_ever_is_all(service):

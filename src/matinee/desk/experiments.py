@@ -99,10 +99,10 @@ def between(one: Interval, *, percent: bool = False) -> str:
     >>> between(Interval(0.02, -0.01, 0.05, level=0.95, method="normal"))
     '+0.02 (-0.01 to +0.05)'
     >>> between(Interval(0.02, float("-inf"), float("inf"), level=0.95, method="normal"))
-    'none yet'
+    'too few members yet'
     """
     if not isfinite(one.value) or not (isfinite(one.low) and isfinite(one.high)):
-        return "none yet"
+        return "too few members yet"
     if percent:
         return f"{one.value:+.1%} ({one.low:+.1%} to {one.high:+.1%})"
     return f"{one.value:+.4g} ({one.low:+.4g} to {one.high:+.4g})"

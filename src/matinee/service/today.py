@@ -97,16 +97,22 @@ def _standing(service: Service, surface: Surface, at: datetime) -> Standing:
 
 
 def _rewards(service: Service, surface: Surface, at: datetime) -> pl.DataFrame:
-    """member_id, arm, decided_at, reward of each decision that is closed."""
+    """member_id, arm, decided_at, reward of each decision that is closed; those of others, from a
+    log that was imported say, aside.
+    """
     outcomes = (
         service.lake.scan("outcomes")
         .filter(pl.col("surface") == surface.name, pl.col("closed_at") <= at)
         .group_by("decision_id")
         .agg(pl.col("reward").sum(), pl.col("decided_at", "member_id").first())
     )
+    own = [
+        *(version.id for version in service.registry.versions(surface.name)),
+        *(f"{surface.name}@{name}" for name in ("fallback", *surface.holdouts())),
+    ]
     decisions = (
         service.lake.scan("decisions")
-        .filter(pl.col("surface") == surface.name)
+        .filter(pl.col("surface") == surface.name, pl.col("policy").is_in(own))
         .select("decision_id", "arm", "subject")
     )
     both = collect(outcomes.join(decisions, on="decision_id"), "outcomes")
