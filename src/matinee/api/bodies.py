@@ -18,12 +18,14 @@ from matinee.lake.records import (
     Probability,
     from_micros,
 )
+from matinee.ready import ready
 from matinee.surfaces import Choice
 
 MOST_SUBJECTS = 1_000
 Slots = Annotated[int, Meta(ge=1, le=100, description="how many titles are wanted")]
 
 
+@ready
 class DecideBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request for a decision.
 
@@ -46,6 +48,7 @@ class DecideBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ] = []
 
 
+@ready
 class PreviewQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What may stand after the `?` of a preview; `policy` is a version such as titles@3."""
 
@@ -137,12 +140,14 @@ class EventsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     errors: list[EventError]
 
 
+@ready
 class EventsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A batch of events, decoded one by one so that a bad one does not spoil the others."""
 
     events: list[msgspec.Raw]
 
 
+@ready
 class PaymentsBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rows of payments by table, decoded one by one so that a bad one does not spoil the others."""
 

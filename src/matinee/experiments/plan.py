@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from matinee.experiments.allocation import allocator
 from matinee.lake.records import Country, Device, Id, Time
+from matinee.ready import ready
 
 CHAMPION, RULE = "champion", "rule"
 SLACK = 1e-9
@@ -55,6 +56,7 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: Id
 
 
+@ready
 class Holdout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A lasting share of members who are in no experiment, of one surface or of all.
 
@@ -75,6 +77,7 @@ class Holdout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError(f"holdout {self.name!r} serves {self.serves!r}; give {known}")
 
 
+@ready
 class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Arms that are compared on a surface, from `start` and before `end`.
 

@@ -14,6 +14,7 @@ from matinee.lake.records import micros
 from matinee.payments.actions import HOUR, SLOTS, Step
 from matinee.payments.attempts import Tried
 from matinee.payments.reasons import Reasons
+from matinee.ready import ready
 
 FACTS = "payment"
 """The feature of a request under which the facts of its invoice stand."""
@@ -80,6 +81,7 @@ class Try(msgspec.Struct, frozen=True, omit_defaults=True):
         return cls(one.sent_at, held.processor, rank, one.status, reasons.of(held))
 
 
+@ready
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     """An invoice at a step.
 

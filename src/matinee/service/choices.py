@@ -16,6 +16,7 @@ from matinee.lake.lake import Lake
 from matinee.lake.records import MICRO, Decision, micros
 from matinee.lake.rows import decode_record
 from matinee.lake.table import collect
+from matinee.ready import ready
 from matinee.surfaces import Choice, Surface
 
 SWEEP_SECONDS = 3_600.0
@@ -25,6 +26,7 @@ _Whose = tuple[str, str, str | None]
 _NONE: Mapping[str, tuple[Choice, ...]] = MappingProxyType({})
 
 
+@ready
 class _Made(msgspec.Struct):
     """Where it was decided."""
 

@@ -16,6 +16,7 @@ from matinee.lake.schemas import SCHEMAS, TABLE_OF
 from matinee.lake.table import collect
 from matinee.payments.attempts import ORDER
 from matinee.payments.reasons import Reasons
+from matinee.ready import ready
 from matinee.service.folder import Service
 from matinee.surfaces import Payments
 
@@ -44,6 +45,7 @@ class Judged(NamedTuple):
     out_of_order: bool = False
 
 
+@ready
 class _Made(msgspec.Struct):
     """Which decision it is, of whom and where."""
 

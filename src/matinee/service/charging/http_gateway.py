@@ -37,6 +37,7 @@ import msgspec
 
 from matinee.errors import MatineeError
 from matinee.lake.billing import Attempt, Instrument
+from matinee.ready import ready
 from matinee.service.charging.gateway import Answer, Gateway, NoAnswerError
 from matinee.service.charging.settings import PaymentsSettings
 
@@ -46,12 +47,14 @@ FOUND = {200, 201}
 ABSENT = 404
 
 
+@ready
 class _Told(Answer, frozen=True):
     """An answer as it comes, with the key that it is about: a mixed-up one must not count."""
 
     attempt_id: str
 
 
+@ready
 class _Absent(msgspec.Struct, frozen=True):
     """The processor never heard of that key."""
 
