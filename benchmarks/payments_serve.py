@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import tempfile
 import time
@@ -119,6 +120,8 @@ def main() -> None:
         folder = Path(temporary) / "shows"
         open_ = made(folder, given.members)
         print(f"{len(open_):,} open invoices")
+        gc.collect()
+        gc.freeze()  # or the client stands still, now and then, over all that was simulated
         with served(folder) as port:
             count = int(given.rate * given.seconds)
             paced(port, asked(open_, "route", 200, 0), 50.0)  # so that all is loaded
