@@ -134,6 +134,16 @@ def test_a_won_experiment_waits_and_a_halted_one_is_unwell(service):
     assert notes_of(found.unwell)["best"].what == "halted: complaints"
 
 
+def test_what_win_would_refuse_does_not_wait(service):
+    made = champion(service, KEEN)
+    other, third = version(service, "finale", KEEN), version(service, "season", KEEN)
+    service.trials.start(against_champion("best", "notes", other.id), "ann", "")
+    service.trials.read("best", "better", "ann", champion=made.id, reasons=["it is better"])
+    assert [note.about for note in today(service).waiting] == ["best"]
+    Approvals(service.registry).override("notes", third.id, "bob", "it is urgent")
+    assert today(service).waiting == ()
+
+
 def test_jobs_that_fail_old_champions_and_refused_rows_are_unwell(service):
     champion(service, KEEN)
     leases = Leases(service.store)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from matinee.evaluation.off_policy.columns import Floats
+from matinee.evaluation.off_policy.moments import merged
 
 MOST = 2**53
 """More units than float64 counts."""
@@ -97,14 +98,9 @@ class Arm:
         if len(self.means) != len(other.means):
             columns = f"{len(self.means)} and {len(other.means)}"
             raise ValueError(f"the arms have {columns} columns; merge arms of the same ones")
-        units = self.units + other.units
-        apart = other.means - self.means
-        share = other.units / units if units else 0.0
+        ours, theirs = ((one.units, one.means, one.spread) for one in (self, other))
         with np.errstate(over="ignore", invalid="ignore"):
-            between = np.outer(apart, apart) * (self.units * share)
-            return type(self)(
-                units, self.means + share * apart, self.spread + other.spread + between
-            )
+            return type(self)(*merged(ours, theirs))
 
     @property
     def covariance(self) -> Floats:

@@ -16,17 +16,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil, e, inf, isfinite, sqrt
+from math import ceil, inf, isfinite, sqrt
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.special import gammainc, lambertw, nctdtr, ndtr, stdtr, stdtrit
-from scipy.stats import binomtest, kstest
+from scipy.special import gammainc, nctdtr, ndtr, stdtr, stdtrit
+from scipy.stats import kstest
 
-from matinee.evaluation.intervals.base import Interval, check_alpha
+from matinee.evaluation.intervals import Interval, clopper_pearson
+from matinee.evaluation.intervals.base import check_alpha
 from matinee.evaluation.off_policy.columns import Floats, require_finite, require_shape
+from matinee.experiments.sequential import sharpness
 
 MOST = 2.0**53
 """Members that float64 can count."""
@@ -235,7 +237,7 @@ def boundary(alpha: float) -> float:
     ((1571, 1571), (3006, 3006))
     """
     check_alpha(alpha)
-    return sqrt(-float(lambertw(-(alpha**2) / e, -1).real))
+    return sqrt(1 + sharpness(alpha))
 
 
 def days(needed: float, arrivals: ArrayLike, share: float = 1.0) -> int:
@@ -335,11 +337,7 @@ def a_a(
         ]
     )
     pvalues = _pvalues(first, sums.sum(axis=0) - first)
-    found = binomtest(int((pvalues < LEVEL).sum()), splits)
-    exact = found.proportion_ci(1 - alpha / 2, "exact")
-    rejected = Interval(
-        found.statistic, float(exact.low), float(exact.high), 1 - alpha / 2, "Clopper-Pearson"
-    )
+    rejected = clopper_pearson(int((pvalues < LEVEL).sum()), splits, alpha=alpha / 2)
     uniform = float(kstest(pvalues, "uniform").pvalue)
     return AA(pvalues, rejected, uniform, tuple(_reasons(rejected, uniform, alpha / 2)))
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
-from matinee.evaluation.intervals import Betting, Interval
+from matinee.evaluation.intervals import Betting, Interval, clopper_pearson
 from matinee.evaluation.off_policy import Batch
 from matinee.evaluation.off_policy.columns import Floats, Integers, integers, require
 
@@ -229,13 +229,8 @@ def preference(preferred: ArrayLike, alpha: float = 0.05) -> Preference:
     ones = np.ones(len(decided))
     any_look = Betting(alpha=alpha).add(Batch.of(decided, ones, ones)).interval()
     first, some = int(decided.sum()), len(decided)
-    chance, share, low, high = 1.0, float("nan"), 0.0, 1.0
-    if some:
-        test = binomtest(first, some)
-        bounds = test.proportion_ci(1 - alpha, "exact")
-        chance, share = float(test.pvalue), first / some
-        low, high = float(bounds.low), float(bounds.high)
-    fixed = Interval(share, low, high, 1 - alpha, "Clopper-Pearson")
+    chance = float(binomtest(first, some).pvalue) if some else 1.0
+    fixed = clopper_pearson(first, some, alpha=alpha)
     return Preference(first, some - first, len(each) - some, chance, fixed, any_look)
 
 

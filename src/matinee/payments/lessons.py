@@ -68,7 +68,7 @@ def _of_invoice(
     for one in tried:
         this, who = Try.of(one, invoice, reasons), one.held.processor
         answered = one.status in {"approved", "declined"}
-        if answered and 0 < this.rank <= RANKS and not _was_out(outages.get(who, ()), this.at):
+        if answered and 0 < this.rank <= RANKS and not is_out(outages.get(who, ()), this.at):
             facts = Facts.of("route", one.sent_at, invoice, known, earlier)
             yield (
                 one.held.decision_id,
@@ -103,7 +103,8 @@ def _by_processor(outages: Sequence[Outage]) -> dict[str, list[Outage]]:
     return found
 
 
-def _was_out(outages: Sequence[Outage], at: int) -> bool:
+def is_out(outages: Sequence[Outage], at: int) -> bool:
+    """Whether one of these outages of a processor covers a time, microseconds since 1970."""
     return any(
         micros(one.starts_at) <= at and (one.ends_at is None or at < micros(one.ends_at))
         for one in outages

@@ -178,10 +178,10 @@ class Policy(ABC):
 
 def top_all(scores: NDArray[np.floating[Any]], size: int) -> NDArray[np.int32]:
     """`top` of each row of scores [N, A], as [N, S]."""
-    if size < scores.shape[1]:
+    if size < scores.shape[1] > FEW:
         return np.stack([top(row, size) for row in scores])
     require_finite(scores)
-    return np.argsort(-scores, axis=1, kind="stable").astype(np.int32)
+    return np.argsort(-scores, axis=1, kind="stable")[:, :size].astype(np.int32)
 
 
 def top(scores: NDArray[np.floating[Any]], size: int) -> NDArray[np.int32]:

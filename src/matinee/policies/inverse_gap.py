@@ -17,7 +17,6 @@ from matinee.policies.base import (
     in_blocks,
     places,
     require_exploring,
-    top,
     top_all,
 )
 
@@ -67,9 +66,7 @@ class InverseGap(Policy):
         return asdict(self)
 
     def prefer(self, scores: NDArray[np.floating[Any]]) -> Preference:
-        segment = top(scores, self.segment)
-        best_first = scores[segment].astype(np.float64)
-        return Preference(segment, -_behind(best_first[:1], best_first).astype(np.float32))
+        return self.prefer_all(scores[None]).at(0)
 
     def prefer_all(self, scores: NDArray[np.floating[Any]]) -> Preferences:
         segment = top_all(scores, self.segment)

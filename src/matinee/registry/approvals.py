@@ -106,6 +106,19 @@ class Approvals:
             )
         ]
 
+    def passed(self, surface: str) -> list[Judged]:
+        """The passes that wait for somebody who approves, the oldest first; none without a
+        champion.
+        """
+        champion = alias_of(self._store, surface, "champion")
+        latest = {one.candidate: one for one in self.verdicts(surface)}
+        return [
+            one
+            for version, one in latest.items()
+            if champion is not None
+            and self._lacks(surface, self._registry.number(surface, version), champion) is None
+        ]
+
     def approve(self, surface: str, version: str, by: str, reason: str) -> None:
         """Make a version the champion whose latest verdict against the present one is a pass.
 
@@ -159,29 +172,33 @@ class Approvals:
         return int(row["own"] if anytime and row["own"] else row["next"])
 
     def _check_passed(self, surface: str, number: int, champion: int) -> None:
-        version = f"{surface}@{number}"
+        why = self._lacks(surface, number, champion)
+        if why is not None:
+            version = f"{surface}@{number}"
+            raise MatineeError(
+                f"{version} cannot be approved",
+                why=why,
+                next_step=f"matinee evaluate {surface} --candidate {version}",
+            )
+
+    def _lacks(self, surface: str, number: int, champion: int) -> str | None:
+        """What a version lacks to follow the champion; `None` where it may."""
         found = self._store.rows(
             "SELECT id, outcome FROM registry_verdicts"
             " WHERE surface = ? AND number = ? AND champion = ? ORDER BY id DESC LIMIT 1",
             (surface, number, champion),
         )
         if not found:
-            why = f"it was not judged against {surface}@{champion}, the champion now"
-        elif found[0]["outcome"] != "passes":
-            why = f"the latest verdict is: {found[0]['outcome']}"
-        elif self._store.rows(
+            return f"it was not judged against {surface}@{champion}, the champion now"
+        if found[0]["outcome"] != "passes":
+            return f"the latest verdict is: {found[0]['outcome']}"
+        if self._store.rows(
             "SELECT 1 FROM registry_history"
             " WHERE surface = ? AND new = ? AND action = 'approve' AND id > ?",
             (surface, number, found[0]["id"]),
         ):
-            why = "its pass was used: it has been champion since, and was rolled back"
-        else:
-            return
-        raise MatineeError(
-            f"{version} cannot be approved",
-            why=why,
-            next_step=f"matinee evaluate {surface} --candidate {version}",
-        )
+            return "its pass was used: it has been champion since, and was rolled back"
+        return None
 
 
 def _void(surface: str, candidate: str, why: str) -> MatineeError:

@@ -248,6 +248,11 @@ class Trials:
         )
         return _step(rows[0]) if rows else None
 
+    def won(self) -> list[Step]:
+        """The latest readings of experiments that wait for somebody who lets their version win."""
+        found = (self.latest(one.name) for one in self.all() if self._lacks(one) is None)
+        return [step for step in found if step is not None]
+
     def generation(self) -> int:
         """An integer that grows with every change; cheap enough to ask many times a second."""
         (row,) = self._store.rows(
@@ -329,8 +334,19 @@ class Trials:
         }
 
     def _check_better(self, one: Experiment) -> None:
+        why = self._lacks(one)
+        if why is not None:
+            raise MatineeError(
+                f"{one.name!r} has won nothing yet",
+                why=why,
+                next_step=f"matinee experiments read {one.name}",
+            )
+
+    def _lacks(self, one: Experiment) -> str | None:
+        """What an experiment lacks to be won; `None` where it is."""
         found, champion = self.latest(one.name), self._registry.alias(one.surface, "champion")
         control = one.arms[0].serves
+        why = None
         if len(one.arms) != 2:
             why = "it does not compare one version with the champion"
         elif one.halted:
@@ -344,13 +360,7 @@ class Trials:
             why = f"it compares with {control}, and the champion is {now}"
         elif any(step.action in {"end", "win"} for step in self.history(one.name)):
             why = "it was ended"
-        else:
-            return
-        raise MatineeError(
-            f"{one.name!r} has won nothing yet",
-            why=why,
-            next_step=f"matinee experiments read {one.name}",
-        )
+        return why
 
 
 def against_champion(

@@ -261,6 +261,13 @@ def first_choices(decisions: pl.LazyFrame) -> pl.LazyFrame:
     return about.sort("at", "seq").unique(["member_id", "subject"], keep="first")
 
 
+def counted(decisions: pl.LazyFrame, surface: Surface) -> pl.LazyFrame:
+    """Of decisions those whose rewards may be added up: where they are read from other rows than
+    events, as of an invoice, later decisions on a subject tell of the same money as the first.
+    """
+    return decisions if surface.reads == "events" else first_choices(decisions)
+
+
 def _rewards(surface: Surface, due: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
     """The rewards, one of each position and all in range, or `WrongRewardsError`."""
     try:

@@ -25,6 +25,7 @@ from matinee.lake.table import collect
 from matinee.registry.trials import Outcome
 from matinee.service.arms import Arms, arm_name
 from matinee.service.folder import Service
+from matinee.service.outcomes import counted
 
 BEFORE = timedelta(days=28)
 """How far back what a member watched before they entered is looked at."""
@@ -218,21 +219,14 @@ def _logged(
     two arms or are held out; and decisions by arm.
     """
     arms = {arm_name(one.name, arm.name): arm.name for arm in one.arms}
-    mine = (
-        service.lake.scan("decisions")
-        .filter(
-            pl.col("surface") == one.surface,
-            pl.col("at") >= one.start,
-            pl.col("arm").is_in(list(arms)),
-        )
-        .select(
-            "decision_id", "member_id", "subject", "at", "context", arm=pl.col("arm").replace(arms)
-        )
+    logged = service.lake.scan("decisions").filter(
+        pl.col("surface") == one.surface,
+        pl.col("at") >= one.start,
+        pl.col("arm").is_in(list(arms)),
     )
-    if service.surface(one.surface).reads != "events":
-        mine = mine.sort("at", "decision_id").unique(
-            ["member_id", "subject"], keep="first", maintain_order=True
-        )
+    mine = counted(logged, service.surface(one.surface)).select(
+        "decision_id", "member_id", "at", "context", arm=pl.col("arm").replace(arms)
+    )
     outcomes = (
         service.lake.scan("outcomes")
         .filter(

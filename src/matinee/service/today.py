@@ -14,16 +14,16 @@ from matinee.experiments.effects import compare
 from matinee.experiments.sequential import AsymptoticSequence
 from matinee.lake.records import micros
 from matinee.lake.table import collect
-from matinee.registry import Approvals, Change
+from matinee.payments.lessons import is_out
+from matinee.registry import Approvals
 from matinee.service.folder import Service
 from matinee.service.leases import Leases
+from matinee.service.outcomes import counted
 from matinee.surfaces import Payments, Surface
 
 WEEK = timedelta(days=7)
 STALE = timedelta(days=30)
 """Age of what a champion learned from, after which it is called stale."""
-DUE = timedelta(minutes=10)
-"""How long after it was due a job is called late."""
 CROWNED = {"promote", "approve", "override", "roll_back"}
 
 
@@ -110,14 +110,11 @@ def _rewards(service: Service, surface: Surface, at: datetime) -> pl.DataFrame:
         *(version.id for version in service.registry.versions(surface.name)),
         *(f"{surface.name}@{name}" for name in ("fallback", *surface.holdouts())),
     ]
-    decisions = (
-        service.lake.scan("decisions")
-        .filter(pl.col("surface") == surface.name, pl.col("policy").is_in(own))
-        .select("decision_id", "arm", "subject")
+    decisions = service.lake.scan("decisions").filter(
+        pl.col("surface") == surface.name, pl.col("policy").is_in(own)
     )
-    both = collect(outcomes.join(decisions, on="decision_id"), "outcomes")
-    if surface.reads != "events":  # later ones tell of the same money
-        both = both.sort("decided_at", "decision_id").unique(["member_id", "subject"], keep="first")
+    arms = counted(decisions, surface).select("decision_id", "arm")
+    both = collect(outcomes.join(arms, on="decision_id"), "outcomes")
     return both.select("member_id", "arm", "decided_at", "reward")
 
 
@@ -163,23 +160,12 @@ def _waiting(service: Service) -> Iterator[Note]:
                     f"matinee promote {made[-1].id}",
                 )
             continue
-        latest = {one.candidate: one for one in approvals.verdicts(surface)}
-        for name, verdict in latest.items():
-            passed = verdict.outcome == "passes" and verdict.champion == champion.id
-            if passed and not _used(service.registry.history(surface), name, verdict.at):
-                yield Note(name, verdict.reasons[0], f"matinee approve {name} --reason '...'")
-    for one in service.trials.plan().experiments:
-        reading = service.trials.latest(one.name)
-        if reading is not None and reading.reason == "better" and not one.halted:
-            said = reading.body["reasons"][0]
-            yield Note(one.name, said, f"matinee experiments win {one.name} --reason '...'")
-
-
-def _used(history: list[Change], version: str, since: datetime) -> bool:
-    """Whether a version was approved after a time."""
-    return any(
-        one.action == "approve" and one.new == version and one.at >= since for one in history
-    )
+        for passed in approvals.passed(surface):
+            step = f"matinee approve {passed.candidate} --reason '...'"
+            yield Note(passed.candidate, passed.reasons[0], step)
+    for reading in service.trials.won():
+        step = f"matinee experiments win {reading.name} --reason '...'"
+        yield Note(reading.name, reading.body["reasons"][0], step)
 
 
 def _unwell(service: Service, at: datetime) -> Iterator[Note]:
@@ -211,12 +197,7 @@ def _processors(service: Service, at: datetime) -> Iterator[Note]:
     ledger = service.ledger
     ledger.follow()
     for name in ledger.processors:
-        known = any(
-            one.processor == name
-            and one.starts_at <= at
-            and (one.ends_at is None or at < one.ends_at)
-            for one in ledger.outages
-        )
+        known = is_out([one for one in ledger.outages if one.processor == name], micros(at))
         if known or ledger.down(name, micros(at)):
             said = "an outage is known" if known else "its latest answers failed"
             yield Note(name, f"the processor does not work: {said}", "matinee payments report")

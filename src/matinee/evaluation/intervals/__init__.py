@@ -6,6 +6,7 @@ learning policy wrote. The others are for one look at a log of one fixed policy.
 
 from matinee.evaluation.intervals.base import Interval, Side
 from matinee.evaluation.intervals.bootstrap import bootstrap
+from matinee.evaluation.intervals.clopper_pearson import clopper_pearson
 from matinee.evaluation.intervals.confidence_sequence import (
     Betting,
     ConfidenceSequence,
@@ -25,6 +26,7 @@ __all__ = [
     "Side",
     "SlateDifference",
     "bootstrap",
+    "clopper_pearson",
     "empirical_bernstein",
     "normal",
     "unpaired_difference",

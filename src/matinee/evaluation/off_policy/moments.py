@@ -53,16 +53,8 @@ class Moments:
 
     @_beyond
     def __add__(self, other: Self) -> Self:
-        clusters = self.clusters + other.clusters
-        if not clusters:
-            return self
-        apart = other.mean - self.mean
-        share = other.clusters / clusters
-        return type(self)(
-            clusters,
-            self.mean + share * apart,
-            self.spread + other.spread + np.outer(apart, apart) * self.clusters * share,
-        )
+        ours, theirs = ((one.clusters, one.mean, one.spread) for one in (self, other))
+        return type(self)(*merged(ours, theirs))
 
     @property
     def rows(self) -> int:
@@ -91,6 +83,22 @@ class Moments:
         whole = np.append(gradient, -gradient @ self.means)
         variance = max(float(whole @ self.spread @ whole), 0.0) / (self.clusters - 1)
         return float(np.sqrt(variance / self.clusters) / self.mean[-1])
+
+
+def merged(
+    one: tuple[int, Floats, Floats], other: tuple[int, Floats, Floats]
+) -> tuple[int, Floats, Floats]:
+    """How many there are of both together, their means [C], and their centred moments [C, C].
+
+    >>> nothing = np.zeros((1, 1))
+    >>> merged((1, np.array([1.0]), nothing), (1, np.array([3.0]), nothing))
+    (2, array([2.]), array([[2.]]))
+    """
+    (size, mean, spread), (more, mean_of_more, spread_of_more) = one, other
+    whole = size + more
+    apart, share = mean_of_more - mean, more / whole if whole else 0.0
+    between = np.outer(apart, apart) * (size * share)
+    return whole, mean + share * apart, spread + spread_of_more + between
 
 
 def cluster_sums(terms: Floats, cluster: Integers) -> Floats:
