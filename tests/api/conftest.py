@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from api_service import Client, Server
 
+from matinee.api.access import Access
 from matinee.api.app import Api
 from matinee.api.guard import Limits
 from matinee.service.folder import Service
@@ -38,9 +39,9 @@ def client_of():
     """Make a client of an API in this process."""
     opened = []
 
-    def make(service: Service, max_batch: int = 5_000, **limits) -> Client:
+    def make(service: Service, max_batch: int = 5_000, tokens=(), **limits) -> Client:
         runtime = Runtime(service)
-        api = Api(runtime, Limits(**limits), max_batch)
+        api = Api(runtime, Limits(**limits), max_batch, Access(service, tokens))
         opened.append((Client(api), runtime))
         return opened[-1][0]
 

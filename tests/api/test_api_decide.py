@@ -174,7 +174,7 @@ def test_a_preview_is_marked_and_logs_nothing(client, service, member):
     assert {row["policy"] for row in page["rows"]} == {"titles@1"}
     assert all(row["decision_id"] is None for row in page["rows"])
     assert all(len(row["titles"]) <= 5 for row in page["rows"])
-    client.get("/home", params={"member": member})
+    client.get("/desk/member", params={"id": member})
     assert service.lake.scan("decisions").collect().height == 0
     assert service.lake.scan("eligible").collect().height == 0
 

@@ -5,12 +5,27 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from matinee.api.guard import Guard, Limits, Metrics
+from matinee.registry import Person
+from matinee.service.visitors import Visitor
 
 JSON_BODY = {"request_id": "r", "member_id": "m"}
 
 
+class Everybody:
+    """Whoever asks is let in."""
+
+    def visitor(self, scope):
+        return Visitor(Person("somebody", "approver"))
+
+    def configured(self):
+        return False
+
+    def foreign(self, scope):
+        return False
+
+
 def guarded(app, **limits):
-    return Guard(app, Limits(**limits), Metrics())
+    return Guard(app, Limits(**limits), Metrics(), Everybody())
 
 
 async def answer(send):
@@ -84,7 +99,7 @@ def test_a_body_over_the_limit(service, client_of):
 def test_a_token_where_one_is_set(service, client_of):
     client = client_of(service, tokens=["first", "sécond"])
     assert client.get("/healthz").status_code == 200
-    for path in ("/", "/metrics", "/openapi.json", "/home", "/nothing"):
+    for path in ("/", "/metrics", "/openapi.json", "/desk", "/nothing"):
         for given in (None, "Bearer", "Bearer ", "Bearer firs", "Bearer first2", "Basic first"):
             headers = {} if given is None else {"authorization": given}
             refused = client.get(path, headers=headers)
@@ -138,7 +153,7 @@ def test_methods_and_paths(client, method, path, status):
 
 
 def test_pages_say_what_a_browser_may_do(client, member):
-    for path in ("/", f"/home?member={member}", "/home?member=a@b"):
+    for path in ("/desk/members", f"/desk/member?id={member}", "/desk/member?id=a@b"):
         headers = client.get(path).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"

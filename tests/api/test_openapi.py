@@ -2,6 +2,8 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from matinee.desk.pages import views
+
 # JSON Schema calls 100.0 an integer and knows no "not in the future": those are refused, rightly.
 STRICTER = [positive_data_acceptance]
 
@@ -9,7 +11,7 @@ STRICTER = [positive_data_acceptance]
 def test_nothing_that_the_document_allows_breaks_the_server(client):
     schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
     operations = [found.ok() for found in schema.get_all_operations()]
-    assert len(operations) == 8
+    assert len(operations) == 24
     for operation in operations:
         _try(client, operation)
 
@@ -35,6 +37,11 @@ def _try(client, operation):
         case.validate_response(answer, excluded_checks=STRICTER)
 
     run()
+
+
+def test_the_document_has_every_page_of_the_desk(client):
+    told = {f"/v1{view.path}" for view in views(client.api.runtime)}
+    assert told <= client.get("/openapi.json").json()["paths"].keys()
 
 
 def test_the_document_names_the_surfaces_there_are(client):

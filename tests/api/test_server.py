@@ -257,21 +257,21 @@ def test_a_token_over_the_network(folder, serve):
 
 def test_where_a_server_may_listen():
     with pytest.raises(MatineeError, match="can be reached by others"):
-        listen("0.0.0.0", 0, [])  # noqa: S104
-    with listen("127.0.0.1", 0, []) as taken:
+        listen("0.0.0.0", 0, guarded=False)  # noqa: S104
+    with listen("127.0.0.1", 0, guarded=False) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(MatineeError, match=r"cannot listen.*in use.*--port 0"):
-            listen("127.0.0.1", port, [])
+            listen("127.0.0.1", port, guarded=False)
     for host, number in (("127.0.0.1", 70_000), ("no.such.host.invalid", 0), ("a..b", 0)):
         with pytest.raises(MatineeError, match="cannot listen"):
-            listen(host, number, ["token"])
+            listen(host, number, guarded=True)
 
 
 def test_a_port_is_free_again_at_once(folder, serve):
     server = serve(folder)
     decide(server, 1)
     assert server.stop() == 0
-    listen("127.0.0.1", server.port, []).close()
+    listen("127.0.0.1", server.port, guarded=False).close()
 
 
 def test_a_process_that_dies_begins_anew_ever_more_slowly(tmp_path, monkeypatch, caplog):

@@ -163,7 +163,7 @@ def test_each_can_be_drawn_again_from_its_record(model):
         assigner.assign(request(), ALL, log)
         sets = {name: record for name, record in log.rows.items() if isinstance(name, str)}
         for decision in log.decisions():
-            slate = rebuild(decision, policy)
+            slate = rebuild(decision, policy, "subject")
             candidates = sets[decision.eligible].candidates
             assert [candidates[place] for place in slate.actions] == decision.actions
 

@@ -40,3 +40,22 @@ def serving(folder):
 def fits(page):
     """Whether the page is no wider than the window."""
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@contextmanager
+def opened(browser, site, name, scheme):
+    """A page of a width and a colour scheme; errors and requests to elsewhere fail the test."""
+    width, height = WIDTHS[name]
+    page = browser.new_page(
+        viewport={"width": width, "height": height}, color_scheme=scheme, base_url=site
+    )
+    wrong = []
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "request",
+        lambda asked: None if asked.url.startswith((site, "data:")) else wrong.append(asked.url),
+    )
+    yield page
+    page.close()
+    assert wrong == []

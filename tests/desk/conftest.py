@@ -7,7 +7,7 @@ import shutil
 
 import httpx
 import pytest
-from chromium import CHROMIUM, OPTIONS, WIDTHS
+from chromium import CHROMIUM, OPTIONS, WIDTHS, opened
 from starlette.applications import Starlette
 
 from matinee.desk.pages import pages
@@ -51,18 +51,5 @@ def browser():
 @pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in ("light", "dark")])
 def page(request, browser, site):
     """A page that fails the test on a console error or a request to anywhere else."""
-    name, scheme = request.param
-    width, height = WIDTHS[name]
-    page = browser.new_page(
-        viewport={"width": width, "height": height}, color_scheme=scheme, base_url=site
-    )
-    wrong = []
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on(
-        "request",
-        lambda asked: None if asked.url.startswith((site, "data:")) else wrong.append(asked.url),
-    )
-    yield page
-    page.close()
-    assert wrong == []
+    with opened(browser, site, *request.param) as page:
+        yield page

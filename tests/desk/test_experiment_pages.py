@@ -11,21 +11,21 @@ def started(service: Service) -> Service:
 
 
 def test_without_experiments_the_page_says_what_to_type(service, look):
-    status, html = look(service, "/experiments")
+    status, html = look(service, "/desk/experiments")
     assert status == 200
     assert "matinee experiments start" in html
 
 
 def test_all_experiments_with_their_state(service, look):
-    status, html = look(started(service), "/experiments")
+    status, html = look(started(service), "/desk/experiments")
     assert status == 200
     assert "fresh &lt;b&gt;" in html
     assert "halted: complaints &amp; more" in html
-    assert 'href="/experiments?name=fresh%20%3Cb%3E"' in html
+    assert 'href="/desk/experiment?name=fresh%20%3Cb%3E"' in html
 
 
 def test_one_experiment_says_what_it_shows_and_who_did_what(service, look):
-    status, html = look(started(service), "/experiments?name=fresh%20%3Cb%3E")
+    status, html = look(started(service), "/desk/experiment?name=fresh%20%3Cb%3E")
     assert status == 200
     assert "nothing shown yet" in html
     for word in ("ann", "start", "a look", "bob", "halt", "titles@1", "control", "treatment"):
@@ -34,6 +34,6 @@ def test_one_experiment_says_what_it_shows_and_who_did_what(service, look):
 
 
 def test_one_that_there_is_not_is_not_found(service, look):
-    status, html = look(service, "/experiments?name=none")
+    status, html = look(service, "/desk/experiment?name=none")
     assert status == 404
     assert "there is no experiment" in html

@@ -54,16 +54,20 @@ def champion(service):
     service.registry.promote("artwork", made.id, by="t", reason="")
 
 
-def home(service, member="m00042"):
+def page(service, member):
     async def ask(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            return await client.get(f"/home?member={member}")
+            return await client.get(f"/desk/member?id={member}")
 
     with Runtime(service) as runtime:
         answer = asyncio.run(ask(Starlette(routes=pages(runtime))))
     assert answer.status_code == 200
-    return re.findall(r'<li class="card">.*?</li>', answer.text, re.DOTALL)
+    return answer.text
+
+
+def home(service, member="m00042"):
+    return re.findall(r'<li class="card">.*?</div>\s*</li>', page(service, member), re.DOTALL)
 
 
 def test_a_picture_for_each_title_that_has_one(service):
@@ -83,19 +87,29 @@ def test_a_picture_for_each_title_that_has_one(service):
             title = picture.removeprefix(STRANGE).removesuffix("?ratio=2:3")[:-2]
             assert names[title] == name
             assert f'<p class="name">{found[2]}</p>' in card
-            assert f"/artwork?title={quote(title)}" in card
+            assert f'href="/desk/title?id={quote(title)}"' in card
 
 
 def test_why_is_said_in_words(service):
     champion(service)
     said = {
-        re.search(r"</summary>\s*<p>(.*?) <a", card)[1] for card in home(service) if "<img" in card
+        re.search(r"</summary>\s*<p>(.*?)</p>", card)[1] for card in home(service) if "<img" in card
     }
     assert said <= {
         "Tried, to learn who likes it; it had a chance of 50%.",
         "The fixed picture: a share of members always see these.",
         "Drawn at random: for a share of members all pictures are.",
     }
+
+
+def test_the_chances_of_all_pictures_are_told(service):
+    champion(service)
+    told = [card for card in home(service) if "Why this picture" in card]
+    assert told
+    for card in told:
+        odds = re.findall(r"</i>([0-9.]+)%</b>(<small>this one</small>)?", card)
+        assert [chance for chance, _ in odds] == ["50", "50"]  # nothing is known of either yet
+        assert sorted(mine for _, mine in odds) == ["", "<small>this one</small>"]
 
 
 def test_members_of_a_holdout_are_told(service):
@@ -106,8 +120,10 @@ def test_members_of_a_holdout_are_told(service):
         with Runtime(changed) as runtime:
             arm = runtime.assigner("artwork").arm
             member = next(f"m{n}" for n in range(1000) if arm(f"m{n}") == "fixed")
+        html = page(changed, member)
         cards = [card for card in home(changed, member) if "<img" in card]
     assert cards
+    assert "<td>artwork@fixed</td><td>they are in the holdout fixed</td>" in html
     for card in cards:
         assert ".2?ratio=2:3" in card
         assert "The fixed picture: a share of members always see these." in card
@@ -115,14 +131,15 @@ def test_members_of_a_holdout_are_told(service):
 
 def test_what_no_version_chose_was_tried(service):
     champion(service)
-    title = re.search(r"/artwork\?title=([^\"]*)", "".join(home(service)))[1]
+    title = re.search(r"/desk/title\?id=([^\"]*)", "".join(home(service)))[1]
     picture = service.surfaces["artwork"].of(title)[0].picture_id
     (stands, *_) = pictured.chosen(42, picture, title, "artwork@before", None)
     changed = msgspec.structs.replace(stands, member_id="m00042", propensities=[0.2], at=NOW)
     append(service, "decisions", [changed], NOW)
-    (card,) = (card for card in home(service) if f"title={title}" in card)
+    (card,) = (card for card in home(service) if f"/desk/title?id={title}" in card)
     assert quote(picture, safe="") in card or "<strong>" in card
     assert "Tried, to learn who likes it; it had a chance of 20%." in card
+    assert "It was drawn earlier, at 20%, and stands." in card
 
 
 def test_without_a_champion_the_page_is_as_before(service):

@@ -58,7 +58,7 @@ def go_to_pictures(page):
     """The page once the log has been read: until then it comes again by itself."""
 
     def whole():
-        page.goto("/artwork")
+        page.goto("/desk/artwork")
         return not page.locator("meta[http-equiv=refresh]").count()
 
     assert eventually(whole)
@@ -76,13 +76,13 @@ def test_titles_and_their_pictures(page):
 
 @pytest.mark.slow
 def test_the_way_from_a_search_to_a_title_and_back(page):
-    page.goto("/")
+    page.goto("/desk")
     page.get_by_role("link", name="Pictures", exact=True).click()
     page.get_by_role("searchbox").fill('"c" <i>')
     page.get_by_role("button", name="Find").click()
     page.wait_for_url("**q=*")
     page.locator("article.title h3 a").click()
-    page.wait_for_url("**title=*")
+    page.wait_for_url("**/desk/title?id=*")
     assert page.locator("h1").inner_text() == f"Odd {ODD}"
     assert fits(page)
     assert all_load(page) == 1
@@ -92,7 +92,7 @@ def test_the_way_from_a_search_to_a_title_and_back(page):
 
 @pytest.mark.slow
 def test_a_title_in_detail(page):
-    page.goto("/artwork?title=heat")
+    page.goto("/desk/title?id=heat")
     assert fits(page)
     assert all_load(page) == 2
     assert page.locator("article.one").count() == 4
@@ -100,7 +100,7 @@ def test_a_title_in_detail(page):
 
 @pytest.mark.slow
 def test_long_ids_and_reasons_are_broken(page):
-    for path in (f"/artwork?title={quote_plus(STRAINED)}", f"/artwork?q={LONG}"):
+    for path in (f"/desk/title?id={quote_plus(STRAINED)}", f"/desk/artwork?q={LONG}"):
         page.goto(path)
         assert LONG in page.locator("main").inner_text()
         assert fits(page)
@@ -108,9 +108,9 @@ def test_long_ids_and_reasons_are_broken(page):
 
 @pytest.mark.slow
 def test_a_home_page_with_pictures_that_says_why(page):
-    page.goto("/")
+    page.goto("/desk/members")
     page.locator(".members a").nth(1).click()
-    page.wait_for_url("**/home?member=*")
+    page.wait_for_url("**/desk/member?id=*")
     assert fits(page)
     opened = page.locator("details").first
     why = opened.locator("p")

@@ -399,3 +399,12 @@ def test_absent_values_get_the_record_s_defaults() -> None:
 def test_an_unknown_column_is_named() -> None:
     with pytest.raises(ValueError, match="events has no column 'surname'"):
         split(pl.DataFrame({**GOOD, "surname": "x"}), SCHEMAS["events"], NOW)
+
+
+def test_of_several_faults_the_first_column_that_has_one_is_told():
+    """The reason is part of what tells refused rows apart: each process has to give the same."""
+    nothing = pl.DataFrame({name: [None] for name in ("ts", "kind", "member_id", "event_id")})
+    _, bad = split(nothing, SCHEMAS["events"], NOW)
+    assert bad["reason"].to_list() == ["event_id is missing"]
+    _, bad = split(nothing.with_columns(event_id=pl.lit("e1")), SCHEMAS["events"], NOW)
+    assert bad["reason"].to_list() == ["member_id is missing"]

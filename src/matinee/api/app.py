@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from matinee.api.access import Access
 from matinee.api.bodies import (
     Assignment,
     AssignmentsAnswer,
@@ -38,6 +39,7 @@ from matinee.api.openapi import document
 from matinee.api.payments import report
 from matinee.decisions import Assigner, Decider
 from matinee.desk.pages import pages
+from matinee.desk.views import NotFoundError
 from matinee.errors import MatineeError
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Event, MemberId
@@ -81,7 +83,14 @@ register_url_convertor("any", AnyText())
 class Api:
     """The endpoints over one runtime. `app` is the ASGI application."""
 
-    def __init__(self, runtime: Runtime, limits: Limits, max_batch: int = 5_000) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        limits: Limits,
+        max_batch: int = 5_000,
+        access: Access | None = None,
+    ) -> None:
+        access = access or Access(runtime.service)
         self.runtime, self.max_batch = runtime, max_batch
         self._thinker = ThreadPoolExecutor(1, "thinking")
         self._turns, self._given_up = Semaphore(WAITING), Future[Decision]()
@@ -101,7 +110,7 @@ class Api:
                 Route("/readyz", self.readyz, methods=["GET"]),
                 Route("/metrics", self.show_metrics, methods=["GET"]),
                 Route("/openapi.json", self.openapi, methods=["GET"]),
-                *pages(runtime),
+                *pages(runtime, access),
             ],
             exception_handlers={
                 MatineeError: self.on_matinee_error,
@@ -117,7 +126,7 @@ class Api:
             },
         )
         starlette.router.redirect_slashes = False
-        self.app = Guard(starlette, limits, self.metrics)
+        self.app = Guard(starlette, limits, self.metrics, access)
 
     async def decide(self, request: Request) -> Response:
         """One decision on one surface, or what stands for each subject there; durable before it is
@@ -332,7 +341,7 @@ class Api:
 
     async def on_matinee_error(self, _: Request, error: Exception) -> Response:
         assert isinstance(error, MatineeError)  # noqa: S101
-        statuses = {UnknownSurfaceError: 404, NoChampionError: 503}
+        statuses = {NotFoundError: 404, UnknownSurfaceError: 404, NoChampionError: 503}
         refusal = Refusal(error.what, error.why, error.next_step)
         if isinstance(error.__cause__, sqlite3.Error | OSError):  # the disk's fault, not the body's
             log.error("not written: %s", error)

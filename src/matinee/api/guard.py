@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
-import ipaddress
 import time
-from collections.abc import Collection
 from dataclasses import dataclass, field
-from functools import lru_cache
+from urllib.parse import quote
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from matinee.api.access import SAFE, Access, from_elsewhere, header
 from matinee.lake.cards import masked
+from matinee.registry import Person, Role
 
 HEALTH = frozenset({"/healthz", "/readyz"})
+OPEN = ("/sign-in", "/static/")
+"""What everybody may ask for, to be able to say who they are."""
+CHANGES = frozenset({"/desk/change", "/v1/desk/change"})
+SIGN_OUT = "/sign-out"
 MOST_TOLD = 1_000
 OVERLOADED = "too many requests are under way"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one process of the server accepts.
-
-    `tokens` may be empty only where the server listens on the loopback address.
-    """
+    """What one process of the server accepts."""
 
     max_body: int = 8 * 2**20
     max_waiting: int = 256
     timeout: float = 10.0
-    tokens: Collection[str] = ()
 
 
 def told(text: str) -> str:
@@ -55,6 +54,19 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 TOO_LARGE = Refusal("the body is too large", "server.max_body is the limit", "send smaller batches")
+
+
+FROM_ELSEWHERE = Refusal(
+    "the request comes from another site",
+    "without a token only this machine's own address is answered",
+    "use http://127.0.0.1, or set MATINEE_TOKEN",
+)
+FOREIGN = Refusal(
+    "the request comes from another site",
+    "a page from elsewhere asked for it in your name",
+    "open the desk and do it there",
+)
+UNKNOWN = Refusal("a token is needed", next="send Authorization: Bearer TOKEN")
 
 
 @dataclass
@@ -120,17 +132,20 @@ class Metrics:
 class Guard:
     """ASGI middleware around the whole application.
 
-    Answers 401 without a valid token, 413 for a body over the limit (without reading it whole),
-    429 when `max_waiting` requests are under way, 503 while shutting down, 408 where the body does
-    not come within `timeout` seconds and 504 where the answer does not. Health is always answered.
+    Answers 401 to whom it does not know, or shows a browser where to sign in; 403 to who may not do
+    that; 413 for a body over the limit (without reading it whole), 429 when `max_waiting` requests
+    are under way, 503 while shutting down, 408 where the body does not come within `timeout`
+    seconds and 504 where the answer does not. Health is always answered.
 
-    Where no token is asked for, 403 keeps out what a page from elsewhere makes a browser send: a
-    request whose Host is a name that somebody may have pointed at this machine, or whose Origin is
-    another site.
+    403 also keeps out what a page from elsewhere makes a browser send in somebody's name: a change
+    that comes from another site and, where nobody has to sign in, a request whose Host is a name
+    that somebody may have pointed at this machine.
+
+    Who asks is told to the application as ``request.state.visitor``.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
-        self.app, self.limits, self.metrics = app, limits, metrics
+    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics, access: Access) -> None:
+        self.app, self.limits, self.metrics, self.access = app, limits, metrics, access
         self.waiting = 0
         self.draining = False
 
@@ -148,25 +163,31 @@ class Guard:
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         if scope["path"] in HEALTH:
             await self.app(scope, receive, answer)
-        elif not self._allowed(scope):
-            await answer.refuse(
-                401, Refusal("a token is needed", next="send Authorization: Bearer TOKEN")
-            )
-        elif not self.limits.tokens and _from_elsewhere(scope):
-            await answer.refuse(
-                403,
-                Refusal(
-                    "the request comes from another site",
-                    "without a token only this machine's own address is answered",
-                    "use http://127.0.0.1, or set MATINEE_TOKEN",
-                ),
-            )
+        elif refused := self._refused(scope):
+            await answer.refuse(*refused)
         elif self.draining:
             await answer.refuse(503, Refusal("the server is shutting down", next="ask another"))
         elif self.waiting >= self.limits.max_waiting:
             await answer.refuse(429, Refusal(OVERLOADED, next="come back in a second"))
         else:
             await self._run(scope, receive, answer)
+
+    def _refused(self, scope: Scope) -> tuple[int, Refusal, bytes] | None:
+        """Why a request comes no further; for a browser that has to sign in, where it does so."""
+        visitor = self.access.visitor(scope)
+        scope.setdefault("state", {})["visitor"] = visitor
+        if not self.access.configured() and from_elsewhere(scope):
+            return 403, FROM_ELSEWHERE, b""
+        if (visitor is None or visitor.ambient) and self.access.foreign(scope):
+            return 403, FOREIGN, b""
+        if scope["path"].startswith(OPEN):
+            return None
+        if visitor is None:
+            return 401, UNKNOWN, _sign_in(scope)
+        needed = _needed(scope)
+        if not visitor.person.may(needed):
+            return 403, _may_not(visitor.person, needed), b""
+        return None
 
     async def _run(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         self.waiting += 1
@@ -185,14 +206,6 @@ class Guard:
         finally:
             self.waiting -= 1
             self.metrics.waiting.set(self.waiting)
-
-    def _allowed(self, scope: Scope) -> bool:
-        if not self.limits.tokens:
-            return True
-        given = _header(scope, b"authorization")
-        return any(
-            hmac.compare_digest(given, b"Bearer " + token.encode()) for token in self.limits.tokens
-        )
 
 
 class _Limited:
@@ -223,7 +236,10 @@ class _Answer:
             self.status = message["status"]
         await self._send(message)
 
-    async def refuse(self, status: int, refusal: Refusal, *, close: bool = False) -> None:
+    async def refuse(
+        self, status: int, refusal: Refusal, sign_in: bytes = b"", *, close: bool = False
+    ) -> None:
+        """Answer with why not, or by sending a browser to `sign_in`."""
         if self.status:
             return
         body = msgspec.json.encode(refusal)
@@ -235,6 +251,11 @@ class _Answer:
             headers.append((b"retry-after", b"1"))
         if status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
+        if sign_in:
+            status, headers = (
+                303,
+                [*headers, (b"location", sign_in), (b"cache-control", b"no-store")],
+            )
         if close:
             headers.append((b"connection", b"close"))
         await self({"type": "http.response.start", "status": status, "headers": headers})
@@ -242,28 +263,30 @@ class _Answer:
 
 
 def _declared_length(scope: Scope) -> int:
-    text = _header(scope, b"content-length")
+    text = header(scope, b"content-length")
     return int(text) if text.isdigit() else 0
 
 
-def _from_elsewhere(scope: Scope) -> bool:
-    host = _header(scope, b"host").decode("latin-1")
-    origin = _header(scope, b"origin").decode("latin-1")
-    return not _is_address(host) or (origin != "" and origin.partition("://")[2] != host)
+def _needed(scope: Scope) -> Role:
+    """What somebody must be for a request."""
+    if scope["method"] in SAFE or scope["path"] == SIGN_OUT:
+        return "viewer"
+    return "approver" if scope["path"] in CHANGES else "operator"
 
 
-@lru_cache(maxsize=1_024)
-def _is_address(host: str) -> bool:
-    """Whether a Host header is localhost or an IP address: no name server can answer for those."""
-    name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
-    try:
-        return name == "localhost" or ipaddress.ip_address(name) is not None
-    except ValueError:
-        return False
+def _may_not(person: Person, needed: Role) -> Refusal:
+    return Refusal(
+        f"{person.name} may not do this",
+        f"it needs the role {needed}, and theirs is {person.role}",
+        f"matinee people grant NAME --role {needed} --reason '...', on the service's machine",
+    )
 
 
-def _header(scope: Scope, name: bytes) -> bytes:
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return b""
+def _sign_in(scope: Scope) -> bytes:
+    """Where a browser that looks at a page is sent; nothing for everything else."""
+    if scope["method"] != "GET" or b"text/html" not in header(scope, b"accept"):
+        return b""
+    asked = scope["path"]
+    if query := scope["query_string"].decode("latin-1"):
+        asked += f"?{query}"
+    return f"/sign-in?next={quote(asked, safe='')}".encode()

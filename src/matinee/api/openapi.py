@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ from matinee.api.bodies import (
 from matinee.api.guard import Refusal
 from matinee.lake import billing
 from matinee.lake.records import Event
+from matinee.service.changes import Change
 
 _TYPES = (
     DecideBody,
@@ -37,7 +38,40 @@ _TYPES = (
     PaymentError,
     Health,
     Refusal,
+    Change,
 )
+JSON = "application/json"
+_ANYTHING = {"type": ["object", "array"]}
+_DONE = {
+    "type": "object",
+    "properties": {"did": {"type": "string"}, "by": {"type": "string"}},
+    "required": ["did", "by"],
+}
+_TEXT = {"type": "string", "maxLength": 200}
+_DESK: Mapping[str, tuple[str, Sequence[str]]] = {
+    "/desk": ("Today: what was earned, what waits, what is unwell, what exploration cost", ()),
+    "/desk/surfaces": ("All surfaces, and who decides there", ()),
+    "/desk/surface": ("A surface: versions, traffic, verdicts, changes", ("name",)),
+    "/desk/members": ("Members who were here last", ()),
+    "/desk/member": (
+        "A member: the page they get now, and another version's beside it",
+        ("id", "policy", "beside"),
+    ),
+    "/desk/experiments": ("Experiments and holdouts", ()),
+    "/desk/experiment": ("An experiment, as far as it can be read now", ("name",)),
+    "/desk/artwork": ("Titles, how often each picture is drawn, what that brings", ("q", "page")),
+    "/desk/title": ("A title, and what came of its pictures", ("id",)),
+    "/desk/payments": ("Failed renewals, processors, rules and outages", ()),
+    "/desk/log": (
+        "Decisions, the newest first",
+        ("member", "title", "surface", "policy", "arm", "from", "until", "before"),
+    ),
+    "/desk/decision": ("A decision whole, with what came of it", ("id", "member", "rebuild")),
+    "/desk/data": ("Tables: rows, freshness, refused rows, jobs", ("table",)),
+    "/desk/table": ("A table: columns, newest rows, refused rows", ("name",)),
+    "/desk/changes": ("Who did what, when and why", ("about", "by")),
+}
+"""What each page of the desk says, as JSON: what it is, and what may be asked."""
 _MEMBER = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[^@]+$"}
 
 
@@ -152,6 +186,18 @@ def _paths(surfaces: Sequence[str]) -> dict[str, Any]:
                 },
             }
         },
+        **{f"/v1{path}": {"get": _told(*about)} for path, about in _DESK.items()},
+        "/v1/desk/change": {
+            "post": {
+                "summary": "Change who decides: promote, approve, roll back, start or halt an "
+                "experiment, and so on. It needs the role approver, and stands in the history",
+                "requestBody": _body(Change),
+                "responses": {
+                    "200": {"description": "Done", "content": {JSON: {"schema": _DONE}}},
+                    **_refusals(403, 415, 422, 429),
+                },
+            }
+        },
         "/healthz": {
             "get": {"summary": "The process lives", "security": [], "responses": _responses(Health)}
         },
@@ -168,13 +214,25 @@ def _paths(surfaces: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def _told(summary: str, names: Sequence[str]) -> dict[str, Any]:
+    """A page of the desk as JSON."""
+    return {
+        "summary": summary,
+        "parameters": [_parameter(name, "query", _TEXT) for name in names],
+        "responses": {
+            "200": {"description": "Done", "content": {JSON: {"schema": _ANYTHING}}},
+            **_refusals(404, 422, 429, 503),
+        },
+    }
+
+
 def _reference(kind: type) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{kind.__name__}"}
 
 
 def _content(*kinds: type) -> dict[str, Any]:
     schema = _reference(kinds[0]) if len(kinds) == 1 else {"anyOf": list(map(_reference, kinds))}
-    return {"content": {"application/json": {"schema": schema}}}
+    return {"content": {JSON: {"schema": schema}}}
 
 
 def _body(kind: type) -> dict[str, Any]:

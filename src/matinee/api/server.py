@@ -18,6 +18,7 @@ from types import FrameType
 
 import uvicorn
 
+from matinee.api.access import Access
 from matinee.api.app import Api
 from matinee.api.connection import Connection
 from matinee.api.guard import Limits
@@ -41,10 +42,10 @@ PATIENCE = 30.0
 """Seconds that a process beside the server gets to finish what it does."""
 
 
-def limits(service: Service, tokens: Collection[str]) -> Limits:
+def limits(service: Service) -> Limits:
     """The limits of the service's settings."""
     server = service.settings.server
-    return Limits(server.max_body, server.max_waiting, server.timeout.seconds, tokens)
+    return Limits(server.max_body, server.max_waiting, server.timeout.seconds)
 
 
 def is_loopback(host: str) -> bool:
@@ -61,17 +62,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def listen(host: str, port: int, tokens: Collection[str]) -> socket.socket:
+def listen(host: str, port: int, *, guarded: bool) -> socket.socket:
     """A listening socket; port 0 takes any free one.
 
     Raises `MatineeError` where the port is taken, the host is not one of this machine's, or where
-    others could come in without a token.
+    others can reach it and it is not `guarded`: nobody has to say who they are.
     """
-    if not is_loopback(host) and not tokens:
+    if not is_loopback(host) and not guarded:
         raise MatineeError(
             f"{host} can be reached by others",
-            why="and no token is set, so anyone could read and write",
-            next_step="MATINEE_TOKEN=$(openssl rand -hex 32) matinee serve --host ...",
+            why="and nobody has to sign in, so anyone could read and write",
+            next_step="for an application MATINEE_TOKEN=$(openssl rand -hex 32) matinee serve "
+            "--host ...; for people matinee people grant NAME --role approver --reason '...', or "
+            "[access] header in matinee.toml behind a proxy",
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -89,12 +92,12 @@ def listen(host: str, port: int, tokens: Collection[str]) -> socket.socket:
     return listener
 
 
-def run(service: Service, listener: socket.socket, tokens: Collection[str]) -> None:
+def run(service: Service, listener: socket.socket, access: Access) -> None:
     """Answer on `listener` until SIGTERM or SIGINT, then finish what is under way."""
     with closing(Runtime(service)) as runtime:
         _settle_memory()
         sys.setswitchinterval(SWITCH)
-        api = Api(runtime, limits(service, tokens), service.settings.server.max_batch)
+        api = Api(runtime, limits(service), service.settings.server.max_batch, access)
         with closing(api):
             _Server(api, service.settings.server.timeout.seconds).run(sockets=[listener])
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from matinee.cli import artwork, data, experiments, learning, payments, scoring, serving
+from matinee.cli import artwork, data, experiments, learning, payments, people, scoring, serving
 from matinee.cli.app import app
 from matinee.console import err, say, show_error
 from matinee.errors import MatineeError
@@ -29,6 +29,7 @@ __all__ = [
     "learning",
     "main",
     "payments",
+    "people",
     "run",
     "scoring",
     "serving",

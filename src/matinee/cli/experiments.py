@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from matinee.cli.app import HERE, ServiceFolder, app, examples, opening, whoever
 from matinee.console import say, show, working
-from matinee.desk.experiments import show_reading, state_of
+from matinee.desk.experiments import show_reading, state_said
 from matinee.errors import MatineeError
 from matinee.experiments.plan import RULE, Holdout
 from matinee.registry import against_champion, parse_version
@@ -88,7 +88,7 @@ def list_(*, service: ServiceFolder = HERE) -> None:
                     ", ".join(f"{arm.name} {arm.share:.0%} {arm.serves}" for arm in one.arms),
                     f"{one.slice[0]:g} to {one.slice[1]:g}",
                     f"{one.start:%Y-%m-%d}",
-                    state_of(one, now),
+                    state_said(one, now),
                 )
                 for one in opened.trials.all()
             ],

@@ -12,6 +12,7 @@ from matinee.console import say, show, working
 from matinee.desk.recovery import page, show_recovered
 from matinee.errors import MatineeError
 from matinee.payments.rules import RuleBook, read_rules
+from matinee.service.processing import processing
 from matinee.service.recovered import recovered
 from matinee.service.training import aware
 
@@ -49,7 +50,8 @@ def report(
             found = recovered(opened, aware(since) if since else None)
         show_recovered(found)
         if to is not None:
-            _write(to, page(found, opened.name, simulated=opened.simulated))
+            whole = processing(opened, found.since, found.at)
+            _write(to, page(whole, opened.name, simulated=opened.simulated))
             say(f"with plots: {to}")
 
 

@@ -17,6 +17,7 @@ from cyclopts import Parameter
 
 from matinee import demo as demonstration
 from matinee.api import server
+from matinee.api.access import Access
 from matinee.cli.app import HERE, ServiceFolder, app, examples, opening
 from matinee.console import say, show
 from matinee.errors import MatineeError
@@ -42,8 +43,10 @@ def serve(
 ) -> None:
     """Answer over HTTP: decisions, events, and the pages.
 
-    Everything listens on this machine alone unless told otherwise; elsewhere MATINEE_TOKEN must be
-    set (several tokens are separated by commas). Ctrl-C or SIGTERM finishes what is under way.
+    Everything listens on this machine alone unless told otherwise. Elsewhere whoever comes must say
+    who they are: applications by a token in MATINEE_TOKEN (several are separated by commas), people
+    by one of matinee people grant, or by a proxy that [access] in matinee.toml trusts. Ctrl-C or
+    SIGTERM finishes what is under way.
 
     Parameters
     ----------
@@ -59,24 +62,25 @@ def serve(
         _at_end_of_stdin(lambda: os.kill(os.getpid(), signal.SIGTERM))
     with opening(service) as opened:
         tokens = [token for token in os.environ.get("MATINEE_TOKEN", "").split(",") if token]
+        access = Access(opened, tokens)
         if fd is not None:
-            server.run(opened, socket.socket(fileno=fd), tokens)
+            server.run(opened, socket.socket(fileno=fd), access)
             return
         settings = opened.settings.server
         port = settings.port if port is None else port
-        listener = server.listen(host or settings.host, port, tokens)
+        listener = server.listen(host or settings.host, port, guarded=access.configured())
         _say_where(opened, listener)
         with (
             server.working(opened) if work else nullcontext(),
             server.answering(opened, listener, settings.workers - 1),
         ):
-            server.run(opened, listener, tokens)
+            server.run(opened, listener, access)
 
 
 def _say_where(service: Service, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    say(f"{service.name}: pages at {url}/ and the API at {url}/openapi.json")
+    say(f"{service.name}: the desk at {url}/desk and the API at {url}/openapi.json")
     say("Ctrl-C ends it")
 
 
@@ -139,10 +143,12 @@ def demo(
     serve_it: Annotated[bool, Parameter(name="--serve", negative="--no-serve")] = True,
     port: int | None = None,
 ) -> None:
-    """Go round the loop once: import, evaluate, train, promote, decide, and serve the result.
+    """Make a service that has lived 60 days, and serve it: the desk stands at /desk.
 
-    Without a data set of your own it opens a simulated streaming service, which is said to be
-    simulated wherever it is shown.
+    A simulated streaming service, which is said to be simulated wherever it is shown: its first
+    champion, who followed it by way of the gate, who was refused, what is tried on members,
+    pictures, payments and an outage; approvals are those of an unattended 'demo'. On a data set of
+    your own: imported, evaluated, trained, promoted.
 
     Parameters
     ----------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from matinee.decisions.ids import generator, luck_of
@@ -14,15 +16,17 @@ def preference_of(record: Decision) -> Preference:
     return Preference(np.array(record.segment, np.int32), np.array(record.scores, np.float32))
 
 
-def rebuild(record: Decision, policy: Policy) -> Slate:
+def rebuild(
+    record: Decision, policy: Policy, unit: Literal["member", "subject"] = "member"
+) -> Slate:
     """The draw of `record` once more, bit for bit: no model and no history is needed.
 
-    `policy` is the one of the record's version. The actions come as positions in the eligible set
-    that the record names, with the propensities that it holds.
+    `policy` is the one of the record's version, `unit` that of its surface. The actions come as
+    positions in the eligible set that the record names, with the propensities that it holds.
 
     Raises `ValueError` where the record does not come from this policy.
     """
-    slate = _drawn(record, policy)
+    slate = _drawn(record, policy, unit)
     if slate.propensities.tolist() != list(record.propensities):
         raise ValueError(
             f"decision {record.decision_id} was not drawn by this {policy.name} policy; "
@@ -31,9 +35,9 @@ def rebuild(record: Decision, policy: Policy) -> Slate:
     return slate
 
 
-def _drawn(record: Decision, policy: Policy) -> Slate:
+def _drawn(record: Decision, policy: Policy, unit: Literal["member", "subject"]) -> Slate:
     preference = preference_of(record)
-    if record.subject is None:
+    if unit == "member":
         return policy.draw(preference, len(record.actions), generator(record.seed))
     places, propensities = policy.pick(preference.logits[None], luck_of(np.array([record.seed])))
     return Slate(preference.segment[places], propensities, policy.kind)

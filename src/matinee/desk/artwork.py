@@ -3,88 +3,120 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-
-from starlette.requests import Request
-from starlette.responses import Response
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from matinee.desk import gallery, headline
 from matinee.desk.choosers import Choosers
 from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
+from matinee.desk.views import NotFoundError, Query, View, anew
 from matinee.errors import MatineeError
 from matinee.service.attributing import Attributed, attributed
 from matinee.service.pictures import artwork_of
-from matinee.service.runtime import NoChampionError, Runtime
-from matinee.service.shares import shares, shares_of
+from matinee.service.runtime import Runtime
+from matinee.service.shares import Subject, shares, shares_of
 from matinee.surfaces import Artwork
 
-Brought = Attributed | MatineeError | None
-"""What pictures bring, or why nobody knows; `None` while it is being read."""
+
+@dataclass(frozen=True)
+class Brought:
+    """What is asked for, how often each picture of each title was drawn, and what personal pictures
+    brought, or why nobody knows; `None` is what is being read still.
+    """
+
+    q: str
+    page: str
+    drawn: gallery.Shares | None
+    found: Attributed | None
+    problem: str | None
+    at: datetime | None
 
 
-class ArtworkPages:
-    """They read the log of one runtime, at most once a minute; `show` makes pages of templates."""
+@dataclass(frozen=True)
+class Pictured:
+    """A title, and what came of each of its pictures, by who drew it."""
 
-    def __init__(self, runtime: Runtime, show: Callable[..., Response]) -> None:
-        self.runtime, self._show = runtime, show
+    title_id: str
+    name: str
+    detail: str
+    drawn: int
+    pictures: Subject
+
+
+def artwork_views(runtime: Runtime) -> tuple[View[Brought], View[Pictured]]:
+    """All titles, and one."""
+    pages = _ArtworkPages(runtime)
+    return (
+        View("/desk/artwork", "artwork.html", pages.titles, pages.show_titles),
+        View("/desk/title", "title.html", anew(pages.title), pages.show_title),
+    )
+
+
+class _ArtworkPages:
+    """They read the log of one runtime, at most once a minute."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
         self._shares = Kept(lambda: shares(runtime.service, Artwork.name))
-        self._brought = Kept(self._attributed)
+        self._brought = Kept(lambda: attributed(runtime.service, Artwork.name))
 
-    async def artwork(self, request: Request) -> Response:
-        """All titles, or the one that `title` names."""
-        asked = request.query_params
-        try:
-            if title_id := asked.get("title"):
-                return await asyncio.to_thread(self._title, title_id)
-            counted, brought = await asyncio.gather(self._shares.get(PATIENCE), self._headline())
-            q, page = asked.get("q", "").strip(), asked.get("page", "")
-            return await asyncio.to_thread(self._titles, q, page, counted, brought)
-        except MatineeError as error:
-            return self._show("problem.html", 503, error=error)
+    async def titles(self, query: Query) -> Brought:
+        """What there is to say of all titles."""
+        await asyncio.to_thread(self._surface)
+        drawn, (found, problem) = await asyncio.gather(self._shares.get(PATIENCE), self._headline())
+        q, page = query.get("q", "").strip(), query.get("page", "")
+        return Brought(q, page, drawn, found, problem, self._brought.at)
 
-    async def _headline(self) -> Brought:
+    async def _headline(self) -> tuple[Attributed | None, str | None]:
         try:
             self.runtime.assigner(Artwork.name)
-        except NoChampionError as error:
-            return error
-        return await self._brought.get(PATIENCE)
-
-    def _attributed(self) -> Attributed | MatineeError:
-        try:
-            return attributed(self.runtime.service, Artwork.name)
+            return await self._brought.get(PATIENCE), None
         except MatineeError as error:
-            return error
+            return None, str(error)
 
-    def _titles(
-        self, q: str, page: str, counted: gallery.Shares | None, brought: Brought
-    ) -> Response:
-        known = brought if isinstance(brought, Attributed) else None
-        return self._show(
-            "artwork.html",
-            again=LOOK_AGAIN if counted is None or brought is None else None,
-            problem=brought if isinstance(brought, MatineeError) else None,
-            found=known,
-            readings=headline.readings(known) if known else [],
-            arms=headline.arms(known, self._choosers()) if known else [],
-            at=self._brought.at,
-            q=q,
-            counted=counted is not None,
-            sheet=gallery.sheet(self._surface(), counted or {}, q, page),
-        )
+    def show_titles(self, found: Brought) -> Mapping[str, Any]:
+        """What the template of all titles shows."""
+        known = found.found
+        reading = found.drawn is None or (known is None and found.problem is None)
+        return {
+            "again": LOOK_AGAIN if reading else None,
+            "problem": found.problem,
+            "found": known,
+            "readings": headline.readings(known) if known else [],
+            "arms": headline.arms(known, self._choosers()) if known else [],
+            "at": found.at,
+            "q": found.q,
+            "counted": found.drawn is not None,
+            "sheet": gallery.sheet(self._surface(), found.drawn or {}, found.q, found.page),
+        }
 
-    def _title(self, title_id: str) -> Response:
-        artwork = self._surface()
+    def title(self, query: Query) -> Pictured:
+        """What there is to say of one."""
+        artwork, title_id = self._surface(), query.get("id", "")
         if not gallery.knows(artwork, title_id):
-            error = MatineeError("there is no such title", next_step="look for it by its name")
-            return self._show("problem.html", 404, error=error)
+            raise NotFoundError("there is no such title", next_step="look for it by its name")
         found = shares_of(self.runtime.service, Artwork.name, title_id)
-        return self._show(
-            "title.html",
-            name=gallery.name_of(artwork, title_id),
-            detail=gallery.detail_of(artwork, title_id),
-            drawn=sum(one.drawn for one in found.together.values()),
-            pictures=gallery.pictures_of(artwork, title_id, found, self._choosers()),
+        return Pictured(
+            title_id,
+            gallery.name_of(artwork, title_id),
+            gallery.detail_of(artwork, title_id),
+            sum(one.drawn for one in found.together.values()),
+            found,
         )
+
+    def show_title(self, found: Pictured) -> Mapping[str, Any]:
+        """What the template of one shows."""
+        pictures = gallery.pictures_of(
+            self._surface(), found.title_id, found.pictures, self._choosers()
+        )
+        return {
+            "name": found.name,
+            "detail": found.detail,
+            "drawn": found.drawn,
+            "pictures": pictures,
+        }
 
     def _surface(self) -> Artwork:
         return artwork_of(self.runtime.service)

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-from matinee.decisions import Assigner, Home, HomePage, HomeRow, ShownTitle
+from matinee.desk.views import link
 from matinee.lake.records import Picture, Title
-from matinee.surfaces import Artwork, Choice, Request, Titles
+from matinee.service.previewing import Line, Pictured, Preview, Slot
 
 POSTER, STILL = "2:3", "16:9"
 
 
-def rows(
-    home: Home, asked: Request, page: HomePage, versions: Collection[str] = ()
-) -> list[dict[str, Any]]:
-    """The rows of a page that was made for `asked`. Only what one of the `versions` of `artwork`
-    chose is explained by what a model knows of the member.
-    """
-    artwork = home.artwork
-    pictures = {} if artwork is None else dict(_pictures(artwork, asked, page, versions))
-    return [_row(row, home.titles, pictures) for row in page.rows]
-
-
-def address(**query: str | int | None) -> str:
-    """The address of the page of pictures with a query.
-
-    >>> address(title="a/b & c"), address(q="", page=2)
-    ('/artwork?title=a%2Fb+%26+c', '/artwork?page=2')
-    """
-    asked = urlencode({name: value for name, value in query.items() if value})
-    return f"/artwork?{asked}" if asked else "/artwork"
+def rows(page: Preview) -> list[dict[str, Any]]:
+    """The rows of a page that is looked at."""
+    return [
+        {
+            "name": row.name,
+            "why": row.why,
+            "cards": [_card(title) for title in row.titles],
+            "slots": _slots(row) if any(title.instead for title in row.titles) else [],
+        }
+        for row in page.rows
+    ]
 
 
 def source(picture: Picture, ratio: str = POSTER) -> str | None:
@@ -41,16 +33,15 @@ def source(picture: Picture, ratio: str = POSTER) -> str | None:
     >>> source(Picture(picture_id="a/b 1", title_id="a", files={"2:3": "one.svg"}))
     '/v1/pictures/a%2Fb%201?ratio=2:3'
     """
-    if not picture.files or picture.barred is not None:
-        return None
-    return f"/v1/pictures/{quote(picture.picture_id, safe='')}?ratio={ratio}"
+    seen = bool(picture.files) and picture.barred is None
+    return _source(picture.picture_id, ratio, seen=seen)
 
 
 def detail(title: Title | None, genres: int | None = None) -> str:
     """A title's year and genres, the first ones or all; nothing of one that is not known."""
     if title is None:
         return ""
-    return " · ".join([*([str(title.year)] if title.year else []), *title.genres[:genres]])
+    return _detail(title.year, title.genres[:genres])
 
 
 def number(text: str, below: int) -> int:
@@ -68,59 +59,67 @@ def colours(title_id: str, main: str) -> dict[str, int]:
     }
 
 
-def _pictures(
-    artwork: Assigner[Artwork], asked: Request, page: HomePage, versions: Collection[str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """By title where its picture is, and why it is this one."""
-    shown = [title for row in page.rows for title in row.titles]
-    choices = [choice for title in shown for choice in _choices(title)]
-    leading = artwork.leading(asked, [one for one in choices if one.policy in versions])
-    for choice in choices:
-        title_id, known = str(choice.subject), artwork.surface.pictures.get(choice.action)
-        yield (
-            title_id,
-            {
-                "source": source(known) if known else None,
-                "why": artwork.surface.why(choice, leading.get(title_id)),
-            },
+def odds(chance: float) -> str:
+    """A chance as people read it.
+
+    >>> odds(0.5), odds(0.031), odds(0.0004)
+    ('50%', '3.1%', 'below 0.1%')
+    """
+    if 0 < chance < 0.001:
+        return "below 0.1%"
+    return f"{chance:.0%}" if chance >= 0.1 else f"{chance:.1%}"
+
+
+def _slots(row: Line) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """For each slot what stands in it, its chance, and what else could."""
+    return [
+        (
+            title.name,
+            odds(title.propensity),
+            [(one.name, odds(one.chance)) for one in title.instead],
         )
+        for title in row.titles
+    ]
 
 
-def _choices(title: ShownTitle) -> Iterator[Choice]:
-    """The choice of a title's picture, if it has one."""
-    if (one := title.picture) is not None:
-        yield Choice(
-            at=0,
-            action=one.picture_id,
-            subject=title.title_id,
-            decision_id=one.decision_id or "",
-            policy=one.policy,
-            propensity=one.propensity,
-        )
-
-
-def _row(row: HomeRow, titles: Titles, pictures: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "why": row.why,
-        "cards": [_card(title, titles, pictures.get(title.title_id)) for title in row.titles],
-    }
-
-
-def _card(shown: ShownTitle, titles: Titles, picture: dict[str, Any] | None) -> dict[str, Any]:
+def _card(title: Slot) -> dict[str, Any]:
     """What a card shows. Its colours come from the genre and the id, so they stay the same."""
-    title_id, odds = shown.title_id, shown.propensity
-    title = titles.catalogue.get(title_id)
-    genres = title.genres if title else []
+    genres = title.genres
     return {
-        "id": title_id,
-        "name": shown.name,
-        "detail": detail(title, 2),
-        **colours(title_id, genres[0] if genres else title_id),
-        "because": shown.because,
-        "percent": f"{100 * odds:.1f}",
-        "odds": f"{odds:.0%}" if odds >= 0.1 else f"{odds:.1%}",
-        "address": address(title=title_id),
-        "source": picture["source"] if picture else None,
-        "picture": picture["why"] if picture else None,
+        "id": title.title_id,
+        "name": title.name,
+        "detail": _detail(title.year, genres[:2]),
+        **colours(title.title_id, genres[0] if genres else title.title_id),
+        "because": title.because,
+        "percent": f"{100 * title.propensity:.1f}",
+        "odds": odds(title.propensity),
+        "address": link("/desk/title", {"id": title.title_id}),
+        "source": title.picture and _source(title.picture.picture_id, seen=title.picture.seen),
+        "picture": title.picture and _picture(title.picture),
     }
+
+
+def _picture(picture: Pictured) -> dict[str, Any]:
+    """Why it is this picture, and the chances of all of them."""
+    return {
+        "why": picture.why,
+        "stands": odds(picture.propensity) if picture.stands else None,
+        "odds": [
+            {
+                "id": one.picture_id,
+                "source": _source(one.picture_id, seen=one.seen),
+                "percent": f"{100 * one.chance:.1f}",
+                "odds": odds(one.chance),
+                "shown": one.picture_id == picture.picture_id,
+            }
+            for one in picture.odds
+        ],
+    }
+
+
+def _source(picture_id: str, ratio: str = POSTER, *, seen: bool) -> str | None:
+    return f"/v1/pictures/{quote(picture_id, safe='')}?ratio={ratio}" if seen else None
+
+
+def _detail(year: int | None, genres: Sequence[str]) -> str:
+    return " · ".join([*([str(year)] if year else []), *genres])

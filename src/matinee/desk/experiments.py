@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from math import isfinite
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
-
 from matinee.console import say, show
-from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
+from matinee.desk.views import NotFoundError, View, anew, kept
 from matinee.errors import MatineeError
 from matinee.evaluation import plots
 from matinee.evaluation.intervals.base import Interval
 from matinee.experiments.plan import Experiment
+from matinee.registry.trials import Step
+from matinee.service.changes import ACTIONS, Name
+from matinee.service.folder import Service
 from matinee.service.readings import Metric, Reading, read
-from matinee.service.runtime import Runtime
+from matinee.service.trying import Trying, state_of, trying
 
 ARMS = ("arm", "serves", "planned", "members", "decisions")
 METRICS = ("of a member", "control", "treatment", "difference", "of the control's", "variance less")
 SEGMENTS = ("country", "difference in the first metric", "")
 
 
-def state_of(one: Experiment, now: datetime) -> str:
-    """Whether it is to come, runs, is halted, or is over."""
-    if now >= one.until:
+def state_said(one: Experiment, now: datetime) -> str:
+    """Whether it is to come, runs, is halted, or is over, in words."""
+    state = state_of(one, now)
+    if state == "over":
         return f"over since {one.until:%Y-%m-%d %H:%M}"
-    if one.halted:
+    if state == "halted":
         return f"halted: {one.halted}"
-    return "runs" if now >= one.start else f"from {one.start:%Y-%m-%d %H:%M}"
+    return "runs" if state == "runs" else f"from {one.start:%Y-%m-%d %H:%M}"
 
 
 def show_reading(found: Reading) -> None:
@@ -108,60 +108,66 @@ def between(one: Interval, *, percent: bool = False) -> str:
     return f"{one.value:+.4g} ({one.low:+.4g} to {one.high:+.4g})"
 
 
-class ExperimentPages:
-    """All experiments of one runtime, and each by itself, read at most once a minute; `show` makes
-    pages of templates.
-    """
+@dataclass(frozen=True)
+class Experimented:
+    """An experiment: what it shows now, or why that cannot be read, and what was done with it."""
 
-    def __init__(self, runtime: Runtime, show: Callable[..., Response]) -> None:
-        self.runtime, self._show = runtime, show
-        self._read: dict[str, Kept[Reading | MatineeError]] = {}
+    name: str
+    reading: Reading | None
+    unread: str
+    steps: tuple[Step, ...]
+    can: tuple[Name, ...]
 
-    async def experiments(self, request: Request) -> Response:
-        """All of them, or the one that `name` names."""
-        if name := request.query_params.get("name"):
-            return await self._one(name)
-        return await asyncio.to_thread(self._all)
 
-    def _all(self) -> Response:
-        trials, now = self.runtime.service.trials, datetime.now(UTC)
-        return self._show(
-            "experiments.html",
-            experiments=[
-                {
-                    "name": one.name,
-                    "surface": one.surface,
-                    "arms": ", ".join(f"{arm.serves} {arm.share:.0%}" for arm in one.arms),
-                    "since": f"{one.start:%Y-%m-%d}",
-                    "state": state_of(one, now),
-                    "shows": latest.reason if (latest := trials.latest(one.name)) else "not read",
-                }
-                for one in reversed(trials.all())
-            ],
-            holdouts=trials.plan().holdouts,
+def experiments_view(service: Service) -> View[Trying]:
+    """All of them, and who is held out."""
+    return View(
+        "/desk/experiments",
+        "experiments.html",
+        anew(lambda _: trying(service)),
+        lambda found: {"found": found},
+    )
+
+
+def experiment_view(service: Service) -> View[Experimented]:
+    """One by name, read at most once a minute, and after every change."""
+    return View(
+        "/desk/experiment",
+        "experiment.html",
+        kept(lambda name: _experimented(service, name), "name", stamp=service.trials.generation),
+        _shown,
+    )
+
+
+def _experimented(service: Service, name: str) -> Experimented:
+    one = next((one for one in service.trials.all() if one.name == name), None)
+    if one is None:
+        raise NotFoundError(
+            f"there is no experiment {name!r}", next_step="matinee experiments list"
         )
+    reading, unread = None, ""
+    try:
+        reading = read(service, name)
+    except MatineeError as error:
+        unread = str(error)
+    steps = tuple(reversed(service.trials.history(name, readings=False)))
+    return Experimented(name, reading, unread, steps, tuple(_can(service, one)))
 
-    async def _one(self, name: str) -> Response:
-        known = {one.name for one in await asyncio.to_thread(self.runtime.service.trials.all)}
-        if name not in known:
-            error = MatineeError(
-                f"there is no experiment {name!r}", next_step="matinee experiments list"
-            )
-            return self._show("problem.html", 404, error=error)
-        kept = self._read.setdefault(name, Kept(partial(self._reading, name)))
-        found = await kept.get(PATIENCE)
-        if isinstance(found, MatineeError):
-            return self._show("problem.html", 404, error=found)
-        values = {"again": LOOK_AGAIN} if found is None else await asyncio.to_thread(shown, found)
-        steps = await asyncio.to_thread(self.runtime.service.trials.history, name)
-        told = [step for step in reversed(steps) if step.action != "read"]
-        return self._show("experiment.html", name=name, steps=told, found=found, **values)
 
-    def _reading(self, name: str) -> Reading | MatineeError:
-        try:
-            return read(self.runtime.service, name)
-        except MatineeError as error:
-            return error
+def _can(service: Service, one: Experiment) -> Iterator[Name]:
+    """What may be done with an experiment now."""
+    state = state_of(one, datetime.now(UTC))
+    if state == "over":
+        return
+    if any(step.name == one.name for step in service.trials.won()):
+        yield "win"
+    yield "resume" if state == "halted" else "halt"
+    yield "end"
+
+
+def _shown(found: Experimented) -> dict[str, Any]:
+    values = shown(found.reading) if found.reading else {"state": "", "tables": [], "plot": ""}
+    return {"found": found, "actions": ACTIONS, **values}
 
 
 def shown(found: Reading) -> dict[str, Any]:
@@ -170,8 +176,7 @@ def shown(found: Reading) -> dict[str, Any]:
     ends, intervals = [end for end, _ in looks], [one for _, one in looks]
     label = f"{found.metrics[0].name} of a member"
     return {
-        "again": 0,
-        "state": state_of(found.experiment, found.at),
+        "state": state_said(found.experiment, found.at),
         "tables": [
             ("Who is in it", ARMS, arms(found), evenness(found)),
             (

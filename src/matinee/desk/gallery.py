@@ -8,13 +8,15 @@ from datetime import datetime
 from math import ceil
 from typing import Any
 
-from matinee.desk.cards import POSTER, STILL, address, colours, detail, source
+from matinee.desk.cards import POSTER, STILL, colours, detail, source
 from matinee.desk.choosers import Choosers
 from matinee.desk.numbers import Read, percent, share_read
+from matinee.desk.views import link
 from matinee.lake.records import Picture
 from matinee.service.shares import Measured, Share, Subject
 from matinee.surfaces import Artwork
 
+ALL = "/desk/artwork"
 PAGE = 24
 """Titles on a page."""
 NONE = Share(0, 0.0, 0, 0.0)
@@ -49,8 +51,8 @@ def sheet(artwork: Artwork, shares: Shares, q: str, page: str) -> Sheet:
         len(found),
         number,
         pages,
-        address(q=q, page=number - 1) if number > 1 else None,
-        address(q=q, page=number + 1) if number < pages else None,
+        link(ALL, {"q": q, "page": number - 1}) if number > 1 else None,
+        link(ALL, {"q": q, "page": number + 1}) if number < pages else None,
     )
 
 
@@ -112,7 +114,7 @@ def _title(artwork: Artwork, title_id: str, shares: Mapping[str, Share]) -> dict
     return {
         "name": name_of(artwork, title_id),
         "detail": detail_of(artwork, title_id, genres=2),
-        "address": address(title=title_id),
+        "address": link("/desk/title", {"id": title_id}),
         "drawn": sum(drawn.values()),
         "pictures": [
             {**_picture(artwork, one), **_shared(shares.get(one.picture_id, NONE))}

@@ -8,22 +8,35 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
+from matinee.errors import MatineeError
+
 Value = TypeVar("Value")
 PATIENCE = 2.0
 """Seconds that a page waits for what is read from the log before it goes on without."""
 LOOK_AGAIN = 3
 """Seconds after which a page that went on without looks again."""
+FRESH = 60.0
+"""Seconds until what was read is read anew for the next one who asks."""
+FAIR = 600.0
+"""Seconds until then nobody waits for that, and is shown what stands."""
 
 
 class Kept(Generic[Value]):
-    """A value that is made in a thread and kept for `seconds`; then the next one who asks has it
-    made anew. What stood before is given as long as that takes.
+    """A value that is made in a thread and kept for a minute; then the next one who asks has it
+    made anew, and is given what stands: at once where that is not ten minutes old. Where `stamp`
+    gives another value than when it was made, it is out of date.
     """
 
-    def __init__(self, make: Callable[[], Value], seconds: float = 60.0) -> None:
-        self._make, self._seconds = make, seconds
-        self._until = 0.0
-        self._value: Value | None = None
+    def __init__(
+        self,
+        make: Callable[[], Value],
+        seconds: float = FRESH,
+        stamp: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._make, self._seconds, self._stamp = make, seconds, stamp
+        self._stamped: object = None
+        self._made = float("-inf")
+        self._value: Value | MatineeError | None = None
         self._task: asyncio.Task[None] | None = None
         self.at: datetime | None = None
         """When the value was begun to be made."""
@@ -32,16 +45,23 @@ class Kept(Generic[Value]):
         """The value, an older one where making it takes longer than `patience` seconds, `None`
         where there is none yet. Raises what making it raises.
         """
-        if time.monotonic() < self._until:
-            return self._value
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._anew())
-        done, _ = await asyncio.wait([self._task], timeout=patience)
-        for task in done:
-            task.result()
+        age = time.monotonic() - self._made
+        if self._stamp() != self._stamped:
+            age = float("inf")
+        if age >= self._seconds:
+            if self._task is None or self._task.done():
+                self._task = asyncio.create_task(self._anew())
+            done, _ = await asyncio.wait([self._task], timeout=0 if age < FAIR else patience)
+            for task in done:
+                task.result()
+        if isinstance(self._value, MatineeError):
+            raise self._value
         return self._value
 
     async def _anew(self) -> None:
-        began = datetime.now(UTC)
-        self._value = await asyncio.to_thread(self._make)
-        self.at, self._until = began, time.monotonic() + self._seconds
+        began, stamped = datetime.now(UTC), self._stamp()
+        try:
+            self._value = await asyncio.to_thread(self._make)
+        except MatineeError as error:
+            self._value = error
+        self.at, self._stamped, self._made = began, stamped, time.monotonic()

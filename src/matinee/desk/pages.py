@@ -1,34 +1,31 @@
-"""A member's home page, and the way to it."""
+"""The desk: its pages, and how they are made."""
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from matinee.desk.artwork import ArtworkPages
-from matinee.desk.cards import rows
-from matinee.desk.choosers import Choosers
-from matinee.desk.experiments import ExperimentPages
-from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
-from matinee.desk.recovery import shown
+from matinee.desk.artwork import artwork_views
+from matinee.desk.changing import Changing, changes_view
+from matinee.desk.data import data_view, table_view
+from matinee.desk.experiments import experiment_view, experiments_view
+from matinee.desk.log import decision_view, log_view
+from matinee.desk.member import member_view, members_view
+from matinee.desk.recovery import payments_view
 from matinee.desk.rendering import templates
-from matinee.desk.report import latest_report
-from matinee.desk.today import TodayPage
-from matinee.errors import MatineeError
-from matinee.lake.records import MemberId
-from matinee.service.recovered import Recovered, recovered
-from matinee.service.runtime import NoChampionError, Runtime
-from matinee.surfaces import Artwork
-from matinee.surfaces import Request as Asked
+from matinee.desk.signing_in import Door, SigningIn
+from matinee.desk.surface import surface_view
+from matinee.desk.surfaces import surfaces_view
+from matinee.desk.today import today_view
+from matinee.desk.views import View
+from matinee.service.changes import ACTIONS
+from matinee.service.runtime import Runtime
+from matinee.service.visitors import Visitor
 
-SHOWN_MEMBERS = 24
 CSP = (
     "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -37,25 +34,58 @@ CSP = (
 HEADERS = {
     "content-security-policy": CSP,
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cache-control": "no-store",
 }
-"""A member's page stays between the server and who asked for it."""
+"""A member's page stays between the server and who asked for it; forms say where they come from."""
+
+PAGES = (
+    ("today", "/desk", "Today"),
+    ("surfaces", "/desk/surfaces", "Surfaces"),
+    ("members", "/desk/members", "Members"),
+    ("experiments", "/desk/experiments", "Experiments"),
+    ("pictures", "/desk/artwork", "Pictures"),
+    ("payments", "/desk/payments", "Payments"),
+    ("log", "/desk/log", "Log"),
+    ("data", "/desk/data", "Data"),
+    ("changes", "/desk/changes", "Changes"),
+)
+"""What stands at the top of each page."""
 
 
-def pages(runtime: Runtime) -> list[BaseRoute]:
-    """The routes of the pages that people look at."""
+def pages(runtime: Runtime, door: Door | None = None) -> list[BaseRoute]:
+    """The routes of the desk: a page and its JSON each, what changes something and, where there is
+    a `door`, where people sign in.
+    """
     desk = Desk(runtime)
-    artwork, experiments = ArtworkPages(runtime, desk.page), ExperimentPages(runtime, desk.page)
-    today = TodayPage(runtime, desk.page)
+    signing_in = SigningIn(runtime.service, door, desk.page).routes() if door else []
     return [
         Route("/", desk.index, methods=["GET"]),
-        Route("/home", desk.home, methods=["GET"]),
-        Route("/artwork", artwork.artwork, methods=["GET"]),
-        Route("/payments", desk.payments, methods=["GET"]),
-        Route("/desk", today.today, methods=["GET"]),
-        Route("/experiments", experiments.experiments, methods=["GET"]),
+        *(route for view in views(runtime) for route in view.routes(desk.page)),
+        *Changing(runtime.service, desk.page).routes(),
+        *signing_in,
         Mount("/static", StaticFiles(packages=[("matinee.desk", "static")])),
+    ]
+
+
+def views(runtime: Runtime) -> list[View[Any]]:
+    """All that can be looked at."""
+    service = runtime.service
+    return [
+        today_view(service),
+        surfaces_view(service),
+        surface_view(service),
+        members_view(runtime),
+        member_view(runtime),
+        experiments_view(service),
+        experiment_view(service),
+        *artwork_views(runtime),
+        payments_view(service),
+        log_view(service),
+        decision_view(service),
+        data_view(service),
+        table_view(service),
+        changes_view(service),
     ]
 
 
@@ -65,96 +95,32 @@ class Desk:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self._templates = templates()
-        self._recovered = Kept(self._read_recovered)
 
     async def index(self, _: Request) -> Response:
-        """Some members, and how good the models are."""
-        return await asyncio.to_thread(self._index)
+        """The way to the desk."""
+        return RedirectResponse("/desk", 307)
 
-    async def home(self, request: Request) -> Response:
-        """The page of one member under one policy: a preview, never logged."""
-        member, policy = request.query_params.get("member", ""), request.query_params.get("policy")
-        if not member:
-            return RedirectResponse("/")
-        return await asyncio.to_thread(self._home, member, policy or None)
-
-    async def payments(self, _: Request) -> Response:
-        """What came of failed renewals, read from the log at most once a minute."""
-        found = await self._recovered.get(PATIENCE)
-        if isinstance(found, MatineeError):
-            return self.page("problem.html", 404, error=found)
-        if found is None:
-            return self.page("recovery.html", found=None, again=LOOK_AGAIN)
-        return await asyncio.to_thread(self.page, "recovery.html", **shown(found))
-
-    def _read_recovered(self) -> Recovered | MatineeError:
-        try:
-            return recovered(self.runtime.service)
-        except MatineeError as error:
-            return error
-
-    def _index(self) -> Response:
-        members = []
-        for member in self.runtime.members.recent(SHOWN_MEMBERS):
-            watched = len(self.runtime.members.history(member).titles)
-            country = self.runtime.members.country(member)
-            titles = "1 title" if watched == 1 else f"{watched:,} titles"
-            detail = f"{titles} watched" + (f", {country}" if country else "")
-            members.append({"id": member, "detail": detail})
-        report = latest_report(self.runtime.service, "titles")
-        return self.page("index.html", members=members, report=report)
-
-    def _home(self, member: str, policy: str | None) -> Response:
-        try:
-            return self._shown_home(_member_id(member), policy)
-        except MatineeError as error:
-            status = 503 if isinstance(error, NoChampionError) else 404
-            return self.page("problem.html", status, error=error)
-
-    def _shown_home(self, member: str, policy: str | None) -> Response:
-        service = self.runtime.service
-        asked = self.runtime.located(
-            Asked(
-                request_id="preview",
-                member_id=member,
-                at=datetime.now(UTC),
-            )
-        )
-        home = self.runtime.home(asked, policy)
-        page = home.preview(asked)
-        return self.page(
-            "home.html",
-            member=member,
-            members=self.runtime.members.recent(SHOWN_MEMBERS),
-            country=asked.country,
-            watched=len(self.runtime.members.history(member).titles),
-            policy=home.version,
-            versions=[
-                {"id": version.id, "label": f"{version.id} · {version.model}"}
-                for version in reversed(service.registry.versions("titles"))
-            ],
-            rows=rows(home, asked, page, Choosers.of(service, Artwork.name).models),
-        )
-
-    def page(self, template: str, status: int = 200, **values: Any) -> Response:
+    def page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
         """A page made from a template and values."""
         service = self.runtime.service
+        visitor: Visitor | None = getattr(request.state, "visitor", None)
         html = self._templates.get_template(template).render(
-            service=service.name, simulated=service.simulated, **values
+            service=service.name,
+            simulated=service.simulated,
+            pages=PAGES if visitor or template != "sign-in.html" else (),
+            visitor=visitor,
+            may_change=bool(visitor and visitor.person.may("approver")),
+            proof=service.sessions.proof(visitor) if visitor else "",
+            query=dict(request.query_params),
+            done=_done(request),
+            **values,
         )
-        return HTMLResponse(
-            html,
-            status,
-            HEADERS,
-        )
+        return HTMLResponse(html, status, HEADERS)
 
 
-def _member_id(text: str) -> str:
-    try:
-        return msgspec.convert(text, MemberId)
-    except msgspec.ValidationError:
-        raise MatineeError(
-            "this cannot be a member's id",
-            why="an id has 1 to 200 characters and no @: it is never an e-mail address",
-            next_step="type the id as it stands in the events",
-        ) from None
+def _done(request: Request) -> str:
+    """What is said at the top after a change."""
+    for name, action in ACTIONS.items():
+        if request.query_params.get("done") == name:
+            return f"Done: {action.label.lower()}. It stands in the history, with your reason."
+    return ""

@@ -1,56 +1,323 @@
-"""The first page of the desk: what the service earned, what waits for a person, what is unwell."""
+"""The first page of the desk: what the service earned, what waits for a person, what is unwell, and
+what exploring cost and bought.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
 from math import isfinite
+from typing import Any, NamedTuple
 
-from starlette.requests import Request
-from starlette.responses import Response
+from matinee.desk.kept import FAIR, LOOK_AGAIN, Kept
+from matinee.desk.numbers import percent
+from matinee.desk.views import Query, View, kept
+from matinee.evaluation import plots
+from matinee.evaluation.intervals.base import Interval
+from matinee.service.changes import ACTIONS
+from matinee.service.exploration import Bought, Explored, Spent, explored
+from matinee.service.folder import Service
+from matinee.service.today import Beside, Earned, Measured, Note, Standing, Today, page, today
 
-from matinee.desk.experiments import between
-from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
-from matinee.service.runtime import Runtime
-from matinee.service.today import Earned, Standing, today
-
-UNITS = {
-    "titles": "plays that count, a decision",
-    "artwork": "titles taken, a choice",
-    "payments": "money, an invoice",
-}
-"""What a reward is on the built-in surfaces."""
-COLUMNS = ("surface", "decides", "since", "earned", "this week", "beside", "difference", "ever")
-
-
-class TodayPage:
-    """Read from one runtime at most once a minute; `show` makes pages of templates."""
-
-    def __init__(self, runtime: Runtime, show: Callable[..., Response]) -> None:
-        self._show = show
-        self._today = Kept(lambda: today(runtime.service))
-
-    async def today(self, _: Request) -> Response:
-        """All of it."""
-        found = await self._today.get(PATIENCE)
-        if found is None:
-            return self._show("today.html", found=None, again=LOOK_AGAIN)
-        lines = [line(one) for one in found.standings]
-        return self._show("today.html", found=found, again=0, columns=COLUMNS, lines=lines)
+SOON = 1.0
+"""Seconds that the page waits for it before it goes on without."""
+COLUMNS = ("", "decisions", "one brought", "all together", "beside", "difference", "comes to")
+NOT_YET = "too few members yet"
 
 
-def line(one: Standing) -> tuple[str, ...]:
-    """A row of the table of what was earned."""
-    return (
+class Unit(NamedTuple):
+    """How a measure is written: of one decision, and of all, in units of their own."""
+
+    each: str
+    total: str
+    scale: float = 1.0
+    share: bool = False
+
+
+def unit_of(surface: str, measure: str, currency: str | None) -> Unit:
+    """The unit of a measure.
+
+    >>> unit_of("titles", "minutes", None).total
+    'hours watched'
+    >>> unit_of("payments", "reward", "EUR").each
+    'EUR an invoice'
+    """
+    money = currency or "money"
+    known = {
+        ("titles", "minutes"): Unit("minutes a decision", "hours watched", 1 / 60),
+        ("titles", "reward"): Unit("plays a decision", "plays that count"),
+        ("artwork", "reward"): Unit("of choices taken", "titles taken", share=True),
+        ("payments", "reward"): Unit(f"{money} an invoice", money),
+    }
+    return known.get((surface, measure), Unit("reward a decision", "reward"))
+
+
+class Line(NamedTuple):
+    """A row of the table of a surface."""
+
+    span: str
+    cells: tuple[str, ...]
+
+
+class Card(NamedTuple):
+    """What is shown of a surface."""
+
+    surface: str
+    link: str
+    champion: str
+    since: str
+    gain: str
+    said: str
+    way: str
+    tables: list[tuple[str, list[Line]]]
+    caption: str
+    picture: str
+
+
+class Told(NamedTuple):
+    """A note with the words of its button, if there is one."""
+
+    note: Note
+    button: str
+    sharp: bool
+
+
+def today_view(service: Service) -> View[Today]:
+    """All of it, read at most once a minute, and after every change; what exploring cost, which is
+    of many decisions and takes long, every ten.
+    """
+
+    def stamp() -> object:
+        return service.registry.generation(), service.trials.generation()
+
+    quick = kept(lambda _: today(service), stamp=stamp)
+    slow = Kept(lambda: explored(service, datetime.now(UTC)), FAIR, service.registry.generation)
+
+    async def read(query: Query) -> Today | None:
+        found = await quick(query)
+        return found and replace(found, explored=await slow.get(SOON))
+
+    return View("/desk", "today.html", read, shown)
+
+
+def shown(found: Today) -> dict[str, Any]:
+    """What the template shows."""
+    return {
+        "found": found,
+        "columns": COLUMNS,
+        "cards": [card(one, found.currency) for one in found.standings],
+        "groups": (
+            ("Waits for you", told(found.waiting), "Nothing waits for a person."),
+            ("Unwell", told(found.unwell), WELL),
+        ),
+        "explored": [explained(one, found.currency) for one in found.explored or ()],
+        "again": LOOK_AGAIN if found.explored is None else 0,
+    }
+
+
+WELL = (
+    "All is well: jobs, champions, propensities, experiments, processors, imports; and nothing has "
+    "moved since last week."
+)
+
+
+def told(notes: Sequence[Note]) -> list[Told]:
+    """Notes with what their buttons say."""
+    return [Told(note, *_button(note.change)) for note in notes]
+
+
+def _button(change: tuple[str, str] | None) -> tuple[str, bool]:
+    found = next((ACTIONS[name] for name in ACTIONS if change and name == change[0]), None)
+    return (found.label, found.sharp) if found else ("", False)
+
+
+def card(one: Standing, currency: str | None) -> Card:
+    """A surface: the week in one number, then all of it."""
+    first = one.measures[0]
+    unit = unit_of(one.surface, first.measure, currency)
+    gain, said, way = headline(first.week, unit)
+    return Card(
         one.surface,
+        page("surface", name=one.surface),
         one.champion or "nobody yet",
-        f"{one.since:%Y-%m-%d}" if one.since else "",
-        UNITS.get(one.surface, "reward, a decision"),
-        _value(one.week),
-        one.week.holdout or one.ever.holdout or "no holdout",
-        between(one.week.beside) if one.week.beside else "",
-        between(one.ever.beside) if one.ever.beside else _value(one.ever),
+        f"since {one.since:%Y-%m-%d}" if one.since else "",
+        gain,
+        said,
+        way,
+        [
+            (table.total, list(_lines(measured, table)))
+            for measured, table in _units(one, currency)
+            if measured.ever.decisions
+        ],
+        *_picture(first, unit),
     )
 
 
-def _value(one: Earned) -> str:
-    return f"{one.value:.4g} ({one.decisions:,})" if isfinite(one.value) else "nothing closed yet"
+def _units(one: Standing, currency: str | None) -> Iterator[tuple[Measured, Unit]]:
+    for measured in one.measures:
+        yield measured, unit_of(one.surface, measured.measure, currency)
+
+
+def headline(week: Earned, unit: Unit) -> tuple[str, str, str]:
+    """The week in one number, what it is, and whether it is more or less than nothing.
+
+    >>> headline(Earned(12, 0.25, 3.0), Unit("plays a decision", "plays that count"))
+    ('3 plays that count', 'this week, with no holdout to hold it against', '')
+    """
+    if not week.decisions:
+        return "Nothing closed yet", "this week", ""
+    if not week.beside:
+        total = f"{amount(week.total, unit)} {unit.total}"
+        return total, "this week, with no holdout to hold it against", ""
+    first = week.beside[0]
+    if not isfinite(first.total.low):
+        total = f"{amount(week.total, unit)} {unit.total}"
+        return total, f"this week; {NOT_YET} to hold it against {first.holdout}", ""
+    low, high = (amount(end, unit, signed=True) for end in (first.total.low, first.total.high))
+    way = "more" if first.total.low > 0 else "less" if first.total.high < 0 else ""
+    value = amount(first.total.value, unit, signed=True)
+    said = f"this week, beside {first.holdout}: between {low} and {high}"
+    return f"About {value} {unit.total}", said, way
+
+
+def amount(value: float, unit: Unit, *, signed: bool = False) -> str:
+    """What all decisions brought, to read.
+
+    >>> amount(7_200.0, Unit("minutes", "hours", 1 / 60)), amount(-0.5, Unit("", ""), signed=True)
+    ('120', '−0.5')
+    """
+    scaled = value * unit.scale
+    digits = 0 if abs(scaled) >= 100 or scaled == round(scaled) else 1 if abs(scaled) >= 10 else 2
+    text = f"{scaled:+,.{digits}f}" if signed and scaled else f"{scaled:,.{digits}f}"
+    bare = text.rstrip("0").rstrip(".") if "." in text else text
+    return ("0" if bare in {"+0", "-0", "+", "-", ""} else bare).replace("-", "−")
+
+
+def each(value: float, unit: Unit, *, signed: bool = False) -> str:
+    """What one decision brought, to read: a share, or a number.
+
+    >>> each(0.0849, Unit("", "", share=True)), each(0.01, Unit("", ""), signed=True)
+    ('8.5%', '+0.01')
+    >>> each(-0.004, Unit("", "", share=True), signed=True)
+    '−0.4 points'
+    """
+    if not isfinite(value):
+        return "none yet"
+    if unit.share:
+        return f"{100 * value:+.2g} points".replace("-", "−") if signed else percent(value)
+    return (f"{value:+.3g}" if signed else f"{value:.3g}").replace("-", "−")
+
+
+def _lines(measured: Measured, unit: Unit) -> Iterator[Line]:
+    """A row for the week and one for all time, of each holdout."""
+    for span, earned in (("this week", measured.week), ("since launch", measured.ever)):
+        so_far = (
+            f"{earned.decisions:,}",
+            f"{each(earned.value, unit)} {unit.each}" if earned.decisions else "nothing closed yet",
+            amount(earned.total, unit),
+        )
+        if not earned.beside:
+            yield Line(span, (*so_far, "no holdout", "", ""))
+        for place, beside in enumerate(earned.beside):
+            yield Line(span, (*(so_far if not place else ("", "", "")), *_difference(beside, unit)))
+
+
+def _difference(one: Beside, unit: Unit) -> tuple[str, str, str]:
+    held = f"{one.holdout}: {each(one.held, unit)} ({one.members:,} members)"
+    return (
+        held,
+        between(one.difference, lambda value: each(value, unit, signed=True)),
+        between(one.total, lambda value: amount(value, unit, signed=True)),
+    )
+
+
+def between(one: Interval, write: Callable[[float], str]) -> str:
+    """
+    >>> one = Interval(0.02, -0.01, 0.05, level=0.95, method="normal")
+    >>> between(one, lambda value: f"{value:+.2f}")
+    '+0.02 (-0.01 to +0.05)'
+    """
+    if not all(isfinite(end) for end in (one.value, one.low, one.high)):
+        return NOT_YET
+    return f"{write(one.value)} ({write(one.low)} to {write(one.high)})"
+
+
+@lru_cache(maxsize=32)
+def _picture(first: Measured, unit: Unit) -> tuple[str, str]:
+    """A caption and a plot: the difference over time, or what those who decided earned."""
+    if first.looks:
+        ends, intervals = zip(*first.looks, strict=True)
+        name = first.ever.beside[0].holdout if first.ever.beside else "the holdout"
+        caption = f"Beside {name} since it began; the band holds however often one looks"
+        return caption, plots.over_time(ends, intervals, f"{unit.each}, difference")
+    points = [
+        plots.Point(one.name, one.value.value, one.value.low, one.value.high)
+        for one in first.arms
+        if isfinite(one.value.value) and isfinite(one.value.low)
+    ]
+    if not points:
+        return "", ""
+    return "By who decided, since launch; 95 % of one look", plots.values(points, unit.each)
+
+
+def explained(one: Explored, currency: str | None) -> dict[str, Any]:
+    """What exploring cost and bought on a surface, in words."""
+    unit = unit_of(one.surface, "reward", currency)
+    cost = one.spent
+    gain, said = _cost(cost, unit)
+    link = page("surface", name=one.surface)
+    return {
+        "surface": one.surface,
+        "link": link,
+        "gain": gain,
+        "said": said,
+        "bought": list(_bought(one.bought, unit)),
+    }
+
+
+def _cost(cost: Spent, unit: Unit) -> tuple[str, str]:
+    """What drawing cost in one number, and what that is."""
+    if cost.each is None or cost.total is None:
+        return "No number", cost.why
+    value, low, high = (
+        amount(end, unit, signed=True)
+        for end in (cost.total.value, cost.total.low, cost.total.high)
+    )
+    gain = "No cost shown yet"
+    if cost.total.low > 0:
+        gain = f"Cost about {value.removeprefix('+')} {unit.total}"
+    elif cost.total.high < 0:
+        gain = f"Brought about {value.removeprefix('−')} {unit.total}"
+    said = (
+        f"{cost.version} would have brought {value} {unit.total} more ({low} to {high}) in its "
+        f"{cost.decisions:,} decisions, had it always taken what it held for the best: "
+        f"{between(cost.each, lambda one: each(one, unit, signed=True))} {unit.each}, read from "
+        f"the latest {cost.judged:,}, which are worth {cost.effective:,.0f} to tell it."
+    )
+    return gain, said
+
+
+def _bought(one: Bought, unit: Unit) -> Iterator[str]:
+    """What the log made possible, one sentence each."""
+    if isfinite(one.uniform):
+        yield f"{percent(one.uniform)} of the log is left to judge a version by that draws evenly."
+    if one.judged:
+        candidates = "1 candidate was" if one.judged == 1 else f"{one.judged:,} candidates were"
+        yield (
+            f"{candidates} judged on the log: {one.passed:,} verdicts passed, {one.failed:,} "
+            f"failed, {one.lacking:,} lacked support."
+        )
+        if one.latest and isfinite(one.left):
+            yield f"{percent(one.left)} of it was left to judge {one.latest} by, the latest."
+    else:
+        yield "No candidate was judged on the log yet."
+    for promotion in one.promotions:
+        said = f"{promotion.version} became champion on {promotion.at:%Y-%m-%d}"
+        if promotion.gain is None:
+            yield f"{said}."
+            continue
+        gain = between(promotion.gain, lambda value: each(value, unit, signed=True))
+        of = unit.each if promotion.unit == "decision" else f"{unit.total}, a member"
+        yield f"{said}, measured to bring {gain} {of} more."

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -187,6 +188,74 @@ def over_time(times: Sequence[datetime], intervals: Sequence[Interval], unit: st
         axes.set_ylabel(unit)
 
     return _svg(draw, 2.8, title)
+
+
+@dataclass(frozen=True)
+class Shade:
+    """A time that stands out in a plot: hatched unless it was `known`, and when it was noticed."""
+
+    since: datetime
+    until: datetime
+    known: bool
+    noticed: datetime | None = None
+
+
+def shares(
+    times: Sequence[datetime],
+    intervals: Sequence[Interval],
+    step: timedelta,
+    within: tuple[datetime, datetime],
+    shades: Sequence[Shade] = (),
+) -> str:
+    """A share with its interval in spans of time, in order, from one end to the other; the line
+    breaks where there is more than a `step` from one to the next.
+
+    >>> day, step = datetime(2026, 3, 1), timedelta(days=1)
+    >>> out = Shade(day, day + step / 2, known=True)
+    >>> shares([day], [Interval(0.2, 0.1, 0.3, 0.95, "x")], step, (day, day + step), [out])[:4]
+    '<svg'
+    """
+    first, last = within
+    known = sum(shade.known for shade in shades)
+    title = f"share from {first:%Y-%m-%d} to {last:%Y-%m-%d}: "
+    title += f"{intervals[-1].value:.4g} in the end" if len(times) else "nothing yet"
+    title += f"; {known} outages known, {len(shades) - known} only noticed"
+
+    def place(time: datetime) -> float:
+        return (min(max(time, first), last) - first) / timedelta(days=1)
+
+    def draw(axes: Axes) -> None:
+        for shade in shades:
+            _shaded(axes, shade, place)
+        for start, end in _unbroken(times, step):
+            days, some = [place(time) for time in times[start:end]], intervals[start:end]
+            values = [one.value for one in some]
+            lows, highs = [one.low for one in some], [one.high for one in some]
+            axes.fill_between(days, lows, highs, color=SECOND, alpha=0.3, linewidth=0)
+            axes.plot(days, values, "o-", color=ACCENT, linewidth=1.5, markersize=3)
+        axes.set_xlim(0, place(last) or 1)
+        axes.set_ylim(0, 1.02)
+        words = "%Y-%m-%d" if last - first > timedelta(days=5) else "%Y-%m-%d %H:%M"
+        axes.set_xticks([0, place(last)], [f"{end:{words}}" for end in within])
+        axes.set_ylabel("share")
+
+    return _svg(draw, 2.0, title)
+
+
+def _unbroken(times: Sequence[datetime], step: timedelta) -> list[tuple[int, int]]:
+    """Where runs of times begin and end that are at most a step apart."""
+    breaks = [n for n in range(1, len(times)) if times[n] - times[n - 1] > step]
+    return list(pairwise([0, *breaks, len(times)])) if len(times) else []
+
+
+def _shaded(axes: Axes, shade: Shade, place: Callable[[datetime], float]) -> None:
+    since, until = place(shade.since), place(shade.until)
+    if shade.known:
+        axes.axvspan(since, until, facecolor=SECOND, edgecolor=SECOND, alpha=0.45)
+    else:
+        axes.axvspan(since, until, facecolor="none", edgecolor=ACCENT, hatch="////", linewidth=0.8)
+    if shade.noticed is not None:
+        axes.axvline(place(shade.noticed), color=ACCENT, linestyle=":", linewidth=1)
 
 
 def _around_one(axes: Axes, points: Sequence[Point]) -> None:

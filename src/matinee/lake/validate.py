@@ -212,7 +212,8 @@ def _type_reasons(frame: pl.DataFrame, cast: pl.DataFrame) -> list[pl.Expr]:
 
 
 def _column_reasons(schema: Schema) -> list[pl.Expr]:
-    reasons = [_when(pl.col(name).is_null(), f"{name} is missing") for name in schema.required]
+    required = [name for name in schema.columns if name in schema.required]
+    reasons = [_when(pl.col(name).is_null(), f"{name} is missing") for name in required]
     for name, words in schema.choices.items():
         known = pl.col(name).is_in(list(words))
         reasons.append(_when(~known, f"{name} is not one of {', '.join(words)}"))

@@ -232,10 +232,14 @@ class Trials:
                 connection, "holdout", name, by=by, action="release", body="null", reason=reason
             )
 
-    def history(self, name: str | None = None) -> list[Step]:
-        """Every step, or those of one experiment or holdout; oldest first."""
+    def history(self, name: str | None = None, *, readings: bool = True) -> list[Step]:
+        """Every step, or those of one experiment or holdout; oldest first. Without `readings` only
+        what changed something.
+        """
         rows = self._store.rows(
-            "SELECT * FROM trials_history WHERE ?1 IS NULL OR name = ?1 ORDER BY id", (name,)
+            "SELECT * FROM trials_history WHERE (?1 IS NULL OR name = ?1)"
+            " AND (?2 OR action != 'read') ORDER BY id",
+            (name, readings),
         )
         return [_step(row) for row in rows]
 

@@ -19,11 +19,12 @@ from matinee.lake.lake import Lake
 from matinee.models import Model
 from matinee.payments.ledger import Ledger
 from matinee.policies import InverseGap
-from matinee.registry import Registry, Trials
+from matinee.registry import People, Registry, Trials
 from matinee.service.extensions import extend
 from matinee.service.make import make_model, make_policy
 from matinee.service.settings import Settings
 from matinee.service.toml import FILE, NOTHING, read_settings, written
+from matinee.service.visitors import Sessions
 from matinee.store import Store
 from matinee.surfaces import SURFACES, Artwork, Payments, Surface, Titles, check
 from matinee.surfaces.artwork import bandit
@@ -123,6 +124,16 @@ class Service:
     def trials(self) -> Trials:
         """The experiments and holdouts."""
         return Trials(self.registry)
+
+    @cached_property
+    def people(self) -> People:
+        """Who was let in to the server and the desk."""
+        return People(self.store)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """What browsers are given to be known again."""
+        return Sessions(self.salt())
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -26,6 +26,27 @@ SOON = timedelta(days=10)
 GROUPS = ("processor", "country", "reason")
 """By what the report tells invoices apart: of the first attempt who made it and why it failed."""
 ALL = "all"
+FAILED = pl.col("first").is_in(["declined", "failed", "unknown"])
+_PAID = pl.col("paid") == 1.0
+_ELSEWHERE = ~_PAID & (pl.col("closed") == "paid").fill_null(value=False)
+STEPS: tuple[tuple[str, str, pl.Expr], ...] = (
+    ("due", "", pl.col("money") >= 0),
+    ("tried", "due", pl.col("first").is_not_null()),
+    ("approved", "tried", pl.col("first") == "approved"),
+    ("unanswered", "tried", pl.col("first") == "sent"),
+    ("failed", "tried", FAILED),
+    ("retried", "failed", FAILED & (pl.col("attempts") > 0)),
+    ("soon", "retried", FAILED & (pl.col("soon") == 1.0)),
+    ("recovered", "retried", FAILED & _PAID),
+    ("elsewhere", "failed", FAILED & _ELSEWHERE),
+    ("lost", "failed", FAILED & pl.col("over") & ~_PAID & ~_ELSEWHERE),
+    ("open", "failed", FAILED & ~pl.col("over")),
+)
+"""Steps of the funnel: its name, the step that it is a share of, and which renewals came there.
+*elsewhere* are those that were closed as paid, and by no attempt that was reported.
+"""
+_INVOICE, _ATTEMPT = ["member_id", "invoice_id"], ["member_id", "attempt_id"]
+_SIGNALS = ["status", "code", "category", "advice", "processor_code"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +84,20 @@ class Recovered:
     lines: tuple[Line, ...]
 
 
+@dataclass(frozen=True)
+class Step:
+    """How far renewals came: `count` of them, and what they were for in the service's money.
+
+    `share` is that of the step `of`, NaN where that has none.
+    """
+
+    name: str
+    count: int
+    money: float
+    of: str
+    share: float
+
+
 def recovered(
     service: Service, since: datetime | None = None, now: datetime | None = None
 ) -> Recovered:
@@ -72,17 +107,40 @@ def recovered(
     Raises `MatineeError` where none is known, or a currency has no rate.
     """
     at = now or datetime.now(UTC)
-    bills, due = _bills(service, since, at)
-    if bills.is_empty():
+    due = renewals(service, tried(service.lake), since, at)
+    found = summed(due, since, at)
+    if found is None:
         raise MatineeError(
             "no renewal has failed yet, as far as is known",
-            why=f"{due:,} invoices are due, and the first attempt on each was approved or is open"
-            if due
+            why=f"{due.height:,} invoices are due, and the first attempt on each was approved or "
+            "is open"
+            if due.height
             else "no invoice is due",
             next_step="report attempts by POST /v1/payments, or matinee import",
         )
+    return found
+
+
+def summed(due: pl.DataFrame, since: datetime | None, at: datetime) -> Recovered | None:
+    """What came of those of the `renewals` that failed; `None` where none has."""
+    bills = due.filter(FAILED)
+    if bills.is_empty():
+        return None
     lines = [_line(ALL, ALL, bills), *_lines(bills)]
-    return Recovered(since, at, due, tuple(lines))
+    return Recovered(since, at, due.height, tuple(lines))
+
+
+def funnel(due: pl.DataFrame) -> tuple[Step, ...]:
+    """How far `renewals` came, step by step. The last four are all that became of those that
+    failed at first.
+    """
+    found: dict[str, Step] = {}
+    for name, of, which in STEPS:
+        there = due.filter(which.fill_null(value=False))
+        whole = found[of].count if of else 0
+        share = there.height / whole if whole else float("nan")
+        found[name] = Step(name, there.height, float(there["money"].sum()), of, share)
+    return tuple(found.values())
 
 
 def _lines(bills: pl.DataFrame) -> Iterator[Line]:
@@ -112,17 +170,20 @@ def _line(group: str, name: str, rows: pl.DataFrame) -> Line:
     )
 
 
-def _bills(service: Service, since: datetime | None, at: datetime) -> tuple[pl.DataFrame, int]:
-    """A row for each failed renewal, and how many were due in all."""
-    lake = service.lake
-    invoices = lake.current("invoices").filter(pl.col("due_at") <= at)
+def renewals(
+    service: Service, tries: pl.DataFrame, since: datetime | None, at: datetime
+) -> pl.DataFrame:
+    """A row for each renewal that was due from `since` to `at`: what came of the first attempt on
+    it, and of those after it. `tries` are all attempts, as `tried` has them.
+
+    Raises `MatineeError` where a currency has no rate.
+    """
+    invoices = service.lake.current("invoices").filter(pl.col("due_at") <= at)
     if since is not None:
         invoices = invoices.filter(pl.col("due_at") >= since)
-    tried = _tried(lake)
-    first = tried.sort("sent_at", "attempt_id").unique("invoice_id", keep="first")
-    later = tried.join(first.select("attempt_id"), on="attempt_id", how="anti")
-    money = _units(invoices, service.settings.surfaces.payments.rates)
-    whole = later.group_by("invoice_id").agg(
+    first = tries.sort("sent_at", "attempt_id").unique(_INVOICE, keep="first")
+    later = tries.join(first.select(_ATTEMPT), on=_ATTEMPT, how="anti")
+    whole = later.group_by(_INVOICE).agg(
         attempts=pl.len(),
         paid_at=pl.col("sent_at").filter(pl.col("status") == "approved").min(),
         charged=pl.col("amount").filter(pl.col("status") == "approved").sum(),
@@ -130,18 +191,19 @@ def _bills(service: Service, since: datetime | None, at: datetime) -> tuple[pl.D
         penalty=pl.col("penalty").sum(),
         back=pl.col("back").sum(),
     )
-    failed = first.filter(pl.col("status").is_in(["declined", "failed", "unknown"]))
     found = (
-        failed.select("invoice_id", "processor", "reason")
-        .join(invoices, on="invoice_id")
-        .join(whole, on="invoice_id", how="left")
-        .with_columns(money)
+        invoices.join(
+            first.select(*_INVOICE, "processor", "reason", first="status"), on=_INVOICE, how="left"
+        )
+        .join(whole, on=_INVOICE, how="left")
+        .with_columns(worth_of(invoices["currency"], service.settings.surfaces.payments.rates))
     )
     paid = pl.col("paid_at").is_not_null()
     ended = (pl.col("grace_until") <= at) | pl.col("closed").is_not_null() | paid
     soon = pl.col("paid_at") < pl.col("due_at") + SOON
     return found.select(
-        *("member_id", "processor", "country", "reason"),
+        *("member_id", "processor", "country", "reason", "first", "closed"),
+        money=pl.col("amount") * pl.col("unit"),
         paid=paid.cast(pl.Float64),
         soon=soon.fill_null(value=False).cast(pl.Float64),
         told_soon=(pl.col("due_at") + SOON <= at) | ended,
@@ -150,39 +212,48 @@ def _bills(service: Service, since: datetime | None, at: datetime) -> tuple[pl.D
         brought=(pl.col("charged") - pl.col("back")).fill_null(0) * pl.col("unit"),
         fees=pl.col("fee").fill_null(0) * pl.col("unit"),
         penalties=pl.col("penalty").fill_null(0) * pl.col("unit"),
-    ), invoices.height
+    )
 
 
-def _tried(lake: Lake) -> pl.DataFrame:
+def tried(lake: Lake) -> pl.DataFrame:
     """A row for each attempt: what all reports on it say, why it failed, what was paid back."""
     order = {status: place for place, status in enumerate(STATUSES)}
     reports = collect(lake.scan("attempts"), "attempts").with_columns(
         rank=pl.col("status").replace_strict(order, return_dtype=pl.Int64)
     )
-    held = reports.sort("rank", "at").unique("attempt_id", keep="last")
-    sums = reports.group_by("attempt_id").agg(
+    held = reports.sort("rank", "at").unique(_ATTEMPT, keep="last")
+    sums = reports.group_by(_ATTEMPT).agg(
         sent_at=pl.col("at").min(), fee=pl.col("fee").max(), penalty=pl.col("penalty").max()
     )
     back = (
         collect(lake.scan("settlements"), "settlements")
         .filter(pl.col("kind") != "capture")
-        .group_by("attempt_id")
+        .group_by(_ATTEMPT)
         .agg(back=pl.col("amount").sum() + pl.col("fee").sum())
     )
-    reasons = Reasons.built_in()
-    rows: list[Attempt] = records_of(held, SCHEMAS["attempts"])
-    said = pl.Series("said", [reasons.of(row) for row in rows], dtype=pl.String)
     return (
         held.drop("fee", "penalty", "reason")
-        .with_columns(reason=pl.coalesce(said, pl.col("status")))
-        .join(sums, on="attempt_id")
-        .join(back, on="attempt_id", how="left")
+        .join(_said(held), on=_SIGNALS, how="left", nulls_equal=True)
+        .with_columns(reason=pl.coalesce("said", "status"))
+        .join(sums, on=_ATTEMPT)
+        .join(back, on=_ATTEMPT, how="left")
     )
 
 
-def _units(invoices: pl.DataFrame, rates: Mapping[str, float]) -> pl.Expr:
-    """What a minor unit of each row is worth."""
-    currencies = invoices["currency"].unique().sort().to_list()
+def _said(held: pl.DataFrame) -> pl.DataFrame:
+    """What each combination of signals is read as."""
+    kinds, reasons = held.unique(_SIGNALS), Reasons.built_in()
+    rows: list[Attempt] = records_of(kinds, SCHEMAS["attempts"])
+    said = pl.Series("said", [reasons.of(row) for row in rows], dtype=pl.String)
+    return kinds.select(_SIGNALS).with_columns(said)
+
+
+def worth_of(found: pl.Series, rates: Mapping[str, float]) -> pl.Expr:
+    """What a minor unit of each row is worth, as `unit`, where these currencies are `found`.
+
+    Raises `MatineeError` where one has no rate.
+    """
+    currencies = found.unique().sort().to_list()
     if not rates and len(currencies) > 1:
         raise MatineeError(
             f"invoices are in {', '.join(currencies)}",

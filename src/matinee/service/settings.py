@@ -14,6 +14,7 @@ from msgspec import Meta
 from matinee.lake.importers import Mapping
 from matinee.models.sequence import Config
 from matinee.models.sequence.config import RANGES
+from matinee.registry import Role
 from matinee.service.charging.settings import PaymentsSettings
 from matinee.service.duration import Duration
 
@@ -92,6 +93,32 @@ class ServerSettings(Section, frozen=True):
     timeout: Annotated[
         Duration, Meta(description="How long a request may take, and shutting down wait for it.")
     ] = Duration("10s")
+
+
+class AccessSettings(Section, frozen=True):
+    """Who comes in, beside those who have a token (`matinee people grant`)."""
+
+    header: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9-]*$",
+            max_length=100,
+            description="The header in which a proxy that people sign in at names them, such as "
+            "X-Forwarded-User. Empty: no proxy is trusted.",
+        ),
+    ] = ""
+    proxies: Annotated[
+        list[str],
+        Meta(
+            min_length=1,
+            description="The addresses of that proxy. Whatever else runs there can pass for "
+            "anybody.",
+        ),
+    ] = msgspec.field(default_factory=lambda: ["127.0.0.1", "::1"])
+    role: Annotated[
+        Role,
+        Meta(description="What whoever is named so may do, unless granted more by name."),
+    ] = "viewer"
 
 
 class TitlesSettings(Section, frozen=True):
@@ -389,6 +416,7 @@ class Settings(Section, frozen=True):
     service: ServiceSettings = ServiceSettings()
     lake: LakeSettings = LakeSettings()
     server: ServerSettings = ServerSettings()
+    access: AccessSettings = AccessSettings()
     surfaces: SurfacesSettings = SurfacesSettings()
     policy: PolicySettings = PolicySettings()
     train: TrainSettings = TrainSettings()

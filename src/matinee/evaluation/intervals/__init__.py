@@ -16,6 +16,7 @@ from matinee.evaluation.intervals.difference import PairedDifference, unpaired_d
 from matinee.evaluation.intervals.empirical_bernstein import empirical_bernstein
 from matinee.evaluation.intervals.normal import normal
 from matinee.evaluation.intervals.slate_difference import SlateDifference
+from matinee.evaluation.intervals.wilson import wilson
 
 __all__ = [
     "Betting",
@@ -30,4 +31,5 @@ __all__ = [
     "empirical_bernstein",
     "normal",
     "unpaired_difference",
+    "wilson",
 ]

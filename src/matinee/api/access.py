@@ -1,0 +1,139 @@
+"""Who asks: by a token, by the cookie of somebody who signed in, or by the word of a proxy."""
+
+from __future__ import annotations
+
+import getpass
+import hmac
+import ipaddress
+from collections.abc import Collection
+from functools import lru_cache
+
+from starlette.types import Scope
+
+from matinee.desk.signing_in import COOKIE
+from matinee.registry.people import LONGEST, Person, digest
+from matinee.service.folder import Service
+from matinee.service.visitors import Visitor
+
+APPLICATION = "MATINEE_TOKEN"
+"""The name of whoever has a token that is in the environment."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Access:
+    """Who comes in to a service. Where no token was ever given out, none is in the environment and
+    no proxy is trusted, everybody on this machine is its owner.
+    """
+
+    def __init__(self, service: Service, tokens: Collection[str] = ()) -> None:
+        self._people, self._sessions = service.people, service.sessions
+        self._settings = service.settings.access
+        self._tokens = {digest(token): token.encode() for token in tokens}
+        self._owner = Visitor(Person(_owner(), "approver"))
+
+    def configured(self) -> bool:
+        """Whether anybody has to say who they are."""
+        return bool(self._tokens or self._settings.header or self._people.has_tokens())
+
+    def visitor(self, scope: Scope) -> Visitor | None:
+        """Who asks, `None` where that is not known."""
+        if given := header(scope, b"authorization"):
+            return self._by_token(given)
+        if session := _cookie(scope):
+            found = self.known(self._sessions.opened(session) or "")
+            if found:
+                return Visitor(found, session=session)
+        if named := self._named(scope):
+            return Visitor(named)
+        return None if self.configured() else self._owner
+
+    def known(self, start: str) -> Person | None:
+        """Whose token it is of which the digest begins so."""
+        if not start:
+            return None
+        if any(one.startswith(start) for one in self._tokens):
+            return Person(APPLICATION, "operator")
+        return self._people.of_digest(start)
+
+    def is_proxy(self, scope: Scope) -> bool:
+        """Whether the request comes from an address whose word is trusted."""
+        client = scope.get("client")
+        return bool(self._settings.header and client and client[0] in self._settings.proxies)
+
+    def is_secure(self, scope: Scope) -> bool:
+        """Whether the browser speaks TLS, to us or to a proxy that says so."""
+        if self.is_proxy(scope) and header(scope, b"x-forwarded-proto") == b"https":
+            return True
+        return bool(scope.get("scheme") == "https")
+
+    def foreign(self, scope: Scope) -> bool:
+        """Whether a browser was made to ask by a page from elsewhere."""
+        if scope["method"] in SAFE:
+            return False
+        if header(scope, b"sec-fetch-site") in {b"cross-site", b"same-site"}:
+            return True
+        origin = header(scope, b"origin").decode("latin-1")
+        hosts = {header(scope, b"host").decode("latin-1")}
+        if self.is_proxy(scope):
+            hosts.add(header(scope, b"x-forwarded-host").decode("latin-1"))
+        return origin != "" and origin.partition("://")[2] not in hosts
+
+    def _by_token(self, given: bytes) -> Visitor | None:
+        found = [hmac.compare_digest(given, b"Bearer " + token) for token in self._tokens.values()]
+        if any(found):
+            return Visitor(Person(APPLICATION, "operator"), ambient=False)
+        token = given.removeprefix(b"Bearer ")
+        person = self._people.of_token(token.decode("latin-1")) if token != given else None
+        return Visitor(person, ambient=False) if person else None
+
+    def _named(self, scope: Scope) -> Person | None:
+        """Whom a proxy names: with the role that was granted to them, or the one of everybody."""
+        if not self.is_proxy(scope):
+            return None
+        name = header(scope, self._settings.header.lower().encode()).decode("latin-1").strip()
+        if not 0 < len(name) <= LONGEST or not name.isprintable():
+            return None
+        return self._people.named(name) or Person(name, self._settings.role)
+
+
+def from_elsewhere(scope: Scope) -> bool:
+    """Whether a name that somebody may have pointed at this machine was asked for, or a page of
+    another site made a browser ask.
+    """
+    host = header(scope, b"host").decode("latin-1")
+    origin = header(scope, b"origin").decode("latin-1")
+    return not _is_address(host) or (origin != "" and origin.partition("://")[2] != host)
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """The first header of that name, empty where there is none."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return b""
+
+
+@lru_cache(maxsize=1_024)
+def _is_address(host: str) -> bool:
+    """Whether a Host header is localhost or an IP address: no name server can answer for those."""
+    name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
+    try:
+        return name == "localhost" or ipaddress.ip_address(name) is not None
+    except ValueError:
+        return False
+
+
+def _cookie(scope: Scope) -> str:
+    """Our cookie, empty where there is none."""
+    for part in header(scope, b"cookie").decode("latin-1").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return value
+    return ""
+
+
+def _owner() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "owner"

@@ -1,0 +1,173 @@
+"""Changes by hand: a page that asks for a reason and confirms, and the trail of what was done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from matinee.desk.views import NotFoundError, Query, Render, View, anew, encode, link
+from matinee.errors import MatineeError
+from matinee.registry import Approvals, parse_version
+from matinee.service.audit import Line, audit
+from matinee.service.changes import ACTIONS, Change, Name, change, surface_of
+from matinee.service.folder import Service
+from matinee.service.visitors import Visitor
+
+FORM = "application/x-www-form-urlencoded"
+MOST = 16_384
+"""Bytes of a form."""
+
+
+def changes_view(service: Service) -> View[tuple[Line, ...]]:
+    """Who did what, when and why."""
+
+    def read(query: Query) -> tuple[Line, ...]:
+        return audit(service, query.get("about", ""), query.get("by", ""))
+
+    return View("/desk/changes", "changes.html", anew(read), lambda lines: {"lines": lines})
+
+
+class Changing:
+    """What changes something on one service; `render` makes pages of templates."""
+
+    def __init__(self, service: Service, render: Render) -> None:
+        self.service, self._render = service, render
+
+    def routes(self) -> list[Route]:
+        """Where forms and programs send changes."""
+        return [
+            Route("/desk/change", self.ask, methods=["GET"]),
+            Route("/desk/change", self.change, methods=["POST"]),
+            Route("/v1/desk/change", self.change_by_json, methods=["POST"]),
+        ]
+
+    async def ask(self, request: Request) -> Response:
+        """Say what a change does, and ask for a reason."""
+        return await asyncio.to_thread(self._ask, request)
+
+    def _ask(self, request: Request) -> Response:
+        query = request.query_params
+        try:
+            values = self._asked(query.get("action", ""), query.get("about", ""))
+            return self._render(request, "change.html", **values, wrong=None, reason="")
+        except MatineeError as error:
+            return self._render(request, "problem.html", 404, error=error)
+
+    def _asked(self, action: str, about: str) -> dict[str, Any]:
+        """What the page of a change shows; `MatineeError` where there is no such change."""
+        name = _named(action)
+        surface = surface_of(self.service, name, about)
+        champion = self.service.registry.alias(surface, "champion")
+        return {
+            "action": name,
+            "about": about,
+            "does": ACTIONS[name],
+            "surface": surface,
+            "champion": champion.id if champion else None,
+            "evidence": self._evidence(name, about),
+            "back": back(name, about),
+        }
+
+    def _evidence(self, action: Name, about: str) -> tuple[str, ...]:
+        """What speaks for it, on record."""
+        if action == "approve":
+            verdicts = Approvals(self.service.registry).verdicts(parse_version(about)[0])
+            found = [one for one in verdicts if one.candidate == about]
+            return found[-1].reasons if found else ()
+        if action == "win":
+            latest = self.service.trials.latest(about)
+            return tuple(latest.body["reasons"]) if latest else ()
+        return ()
+
+    async def change(self, request: Request) -> Response:
+        """Do what a form asks for."""
+        form = await form_of(request)
+        visitor: Visitor | None = getattr(request.state, "visitor", None)
+        if visitor is None or not self.service.sessions.proves(form.get("proof", ""), visitor):
+            raise HTTPException(403, "the form is too old, or not ours: open the page again")
+        return await asyncio.to_thread(self._change, request, form, visitor)
+
+    def _change(self, request: Request, form: Mapping[str, str], visitor: Visitor) -> Response:
+        action, about = form.get("action", ""), form.get("about", "")
+        try:
+            wanted = _wanted(form)
+            change(self.service, wanted, visitor.person.name)
+        except MatineeError as error:
+            return self._refused(request, action, about, form.get("reason", ""), error)
+        return RedirectResponse(back(wanted.action, about, done=True), 303)
+
+    def _refused(
+        self, request: Request, action: str, about: str, reason: str, wrong: MatineeError
+    ) -> Response:
+        try:
+            values = self._asked(action, about)
+        except MatineeError as error:
+            return self._render(request, "problem.html", 404, error=error)
+        return self._render(request, "change.html", 409, **values, wrong=wrong, reason=reason)
+
+    async def change_by_json(self, request: Request) -> Response:
+        """The same of a program."""
+        if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+            raise HTTPException(415, "send application/json")
+        wanted = msgspec.json.decode(await request.body(), type=Change)
+        by = request.state.visitor.person.name
+        did = await asyncio.to_thread(change, self.service, wanted, by)
+        return Response(encode({"did": did, "by": by}), media_type="application/json")
+
+
+def back(action: Name, about: str, *, done: bool = False) -> str:
+    """The page that shows what a change is about.
+
+    >>> back("approve", "titles@2"), back("halt", "a b", done=True)
+    ('/desk/surface?name=titles', '/desk/experiment?name=a+b&done=halt')
+    """
+    kind = ACTIONS[action].kind
+    more = {"done": action} if done else {}
+    if kind == "experiment":
+        return link("/desk/experiment", {"name": about, **more})
+    surface = about if kind == "surface" else parse_version(about)[0]
+    return link("/desk/surface", {"name": surface, **more})
+
+
+def _named(action: str) -> Name:
+    for name in ACTIONS:
+        if name == action:
+            return name
+    raise NotFoundError(
+        f"there is no change called {action!r}", next_step=f"one of {', '.join(ACTIONS)}"
+    )
+
+
+def _wanted(form: Mapping[str, str]) -> Change:
+    told = {name: form[name] for name in ("action", "about", "share") if name in form}
+    reason = form.get("reason", "").strip()
+    if not reason:
+        raise MatineeError("say why", next_step="the reason stands in the history")
+    try:
+        return msgspec.convert({**told, "reason": reason}, Change, strict=False)
+    except msgspec.ValidationError as error:
+        raise MatineeError("this cannot be done", why=str(error)) from error
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a form; the last of each name."""
+    sent = await request.body()
+    if len(sent) > MOST:
+        raise HTTPException(413, f"a form has at most {MOST} bytes")
+    if request.headers.get("content-type", "").partition(";")[0] != FORM:
+        raise HTTPException(415, f"send {FORM}")
+    try:
+        fields = parse_qsl(
+            sent.decode(), keep_blank_values=True, max_num_fields=20, errors="strict"
+        )
+    except ValueError as error:
+        raise HTTPException(422, "the form cannot be read") from error
+    return dict(fields)

@@ -1,0 +1,153 @@
+"""A page of the desk, and the same as JSON: what is read for it, and how it is shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+import numpy as np
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from matinee.decisions.recent import Recent
+from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
+from matinee.errors import MatineeError
+from matinee.service.runtime import NoChampionError
+
+Found = TypeVar("Found")
+Query = Mapping[str, str]
+"""What stands after the `?` of an address."""
+Render = Callable[..., Response]
+"""Makes a page: (request, template, status, **values)."""
+
+KEPT = 64
+"""How many of what a view has read are kept, by what was asked."""
+
+
+class NotFoundError(MatineeError):
+    """There is no such thing."""
+
+
+@dataclass(frozen=True)
+class View(Generic[Found]):
+    """A page at `path`, and what it shows as JSON at ``/v1`` + `path`.
+
+    `read` finds what is shown from what stands after the `?`; `None` as long as it is being read.
+    `show` makes the values of the template from it, in a thread. A `MatineeError` of either is
+    told to who asked.
+    """
+
+    path: str
+    template: str
+    read: Callable[[Query], Awaitable[Found | None]]
+    show: Callable[[Found], Mapping[str, Any]]
+
+    _values: Recent[tuple[Found, Mapping[str, Any]]] = field(
+        default_factory=lambda: Recent(KEPT), compare=False, repr=False
+    )
+
+    def _shown(self, found: Found) -> Mapping[str, Any]:
+        """The values of the template; those of what is kept are made once."""
+        if not isinstance(self.read, _Keeping):
+            return self.show(found)
+        return self._values.get(id(found), lambda: (found, self.show(found)))[1]
+
+    def routes(self, render: Render) -> list[Route]:
+        """Where the page and the JSON stand; `render` makes pages of templates."""
+
+        async def page(request: Request) -> Response:
+            query = dict(request.query_params)
+            try:
+                found = await self.read(query)
+                if found is None:
+                    return render(request, "reading.html", again=LOOK_AGAIN)
+                values = await asyncio.to_thread(self._shown, found)
+                told_at = f"/v1{request.url.path}" + (f"?{request.url.query}" if query else "")
+                return await asyncio.to_thread(
+                    partial(render, request, self.template, told_at=told_at, **values)
+                )
+            except MatineeError as error:
+                status = 503 if isinstance(error, NoChampionError) else 404
+                return render(request, "problem.html", status, error=error)
+
+        async def told(request: Request) -> Response:
+            found = await self.read(dict(request.query_params))
+            if found is None:
+                raise HTTPException(
+                    503, "the log is being read; ask again", {"retry-after": str(LOOK_AGAIN)}
+                )
+            body = await asyncio.to_thread(encode, found)
+            return Response(
+                body, media_type="application/json", headers={"cache-control": "no-store"}
+            )
+
+        page.__name__ = told.__name__ = self.path.strip("/").replace("/", "_")
+        return [
+            Route(self.path, page, methods=["GET"]),
+            Route(f"/v1{self.path}", told, methods=["GET"]),
+        ]
+
+
+def anew(read: Callable[[Query], Found]) -> Callable[[Query], Awaitable[Found]]:
+    """Read in a thread, each time."""
+
+    async def reading(query: Query) -> Found:
+        return await asyncio.to_thread(read, query)
+
+    return reading
+
+
+def kept(
+    read: Callable[[str], Found],
+    name: str | None = None,
+    *,
+    stamp: Callable[[], object] = lambda: None,
+) -> Callable[[Query], Awaitable[Found | None]]:
+    """Read in a thread, at most once a minute for each value of what `name` names in the query, but
+    anew where `stamp` gives another value.
+    """
+    return _Keeping(read, name, stamp)
+
+
+class _Keeping(Generic[Found]):
+    """What was read, by what was asked."""
+
+    def __init__(
+        self, read: Callable[[str], Found], name: str | None, stamp: Callable[[], object]
+    ) -> None:
+        self._read, self._name, self._stamp = read, name, stamp
+        self._known = Recent[Kept[Found]](KEPT)
+
+    async def __call__(self, query: Query) -> Found | None:
+        key = query.get(self._name, "") if self._name else ""
+        kept = self._known.get(key, lambda: Kept(partial(self._read, key), stamp=self._stamp))
+        return await kept.get(PATIENCE)
+
+
+def link(path: str, query: Mapping[str, str | int | None] = MappingProxyType({})) -> str:
+    """The address of a page that is asked for what is not empty.
+
+    >>> link("/desk/title", {"id": "a/b & c"}), link("/desk/artwork", {"q": "", "page": None})
+    ('/desk/title?id=a%2Fb+%26+c', '/desk/artwork')
+    """
+    asked = urlencode({name: value for name, value in query.items() if value})
+    return f"{path}?{asked}" if asked else path
+
+
+def encode(found: object) -> bytes:
+    """What was found as JSON: fields by name, times in UTC, `null` for what is not known."""
+    return msgspec.json.encode(found, enc_hook=_plain)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise NotImplementedError(f"{type(value).__name__} has no form in JSON")

@@ -1,0 +1,202 @@
+"""What a person may change about who decides: each change by name, with what it does, and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from matinee.errors import MatineeError
+from matinee.ready import ready
+from matinee.registry import Approvals, against_champion, parse_version
+from matinee.service.folder import Service
+
+Name = Literal["promote", "approve", "roll_back", "stop", "start", "halt", "resume", "end", "win"]
+Kind = Literal["version", "surface", "experiment"]
+
+
+@ready
+class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What somebody wants: `action` on `about`, a version such as titles@2, a surface, or an
+    experiment, for a `reason` that stands in the history. An experiment that is started gives the
+    version to a `share` of the members.
+    """
+
+    action: Name
+    about: Annotated[str, Meta(min_length=1, max_length=200)]
+    reason: Annotated[str, Meta(min_length=1, max_length=1_000, pattern=r"\S")]
+    share: Annotated[float, Meta(gt=0, lt=1)] = 0.5
+
+
+@dataclass(frozen=True)
+class Action:
+    """A kind of change: what it is called on a button, of what it is, what it does in a sentence,
+    and how; `do` returns what was done.
+    """
+
+    label: str
+    kind: Kind
+    says: str
+    do: Callable[[Service, Change, str], str]
+    sharp: bool = False
+
+
+def change(service: Service, wanted: Change, by: str) -> str:
+    """Do it, and say what was done. Raises `MatineeError` where it cannot be."""
+    return ACTIONS[wanted.action].do(service, wanted, by)
+
+
+def surface_of(service: Service, action: Name, about: str) -> str:
+    """The surface that a change is about; `MatineeError` where there is no such thing."""
+    kind = ACTIONS[action].kind
+    if kind == "surface":
+        return service.surface(about).name
+    if kind == "experiment":
+        return service.trials.get(about).surface
+    return service.registry.get(about).surface
+
+
+def experiment_name(service: Service, version: str) -> str:
+    """A name that no experiment has had, for one that tries a version.
+
+    Such as titles-4, then titles-4-b and so on.
+    """
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", version)
+    known = {one.name for one in service.trials.all()}
+    for suffix in ("", *(f"-{letter}" for letter in "bcdefghijklmnopqrstuvwxyz")):
+        if stem + suffix not in known:
+            return stem + suffix
+    raise MatineeError(
+        f"{version} was tried often enough",
+        next_step="matinee experiments start NAME VERSION --reason '...'",
+    )
+
+
+def _promote(service: Service, wanted: Change, by: str) -> str:
+    surface = parse_version(wanted.about)[0]
+    service.registry.promote(surface, wanted.about, by, wanted.reason)
+    return f"{wanted.about} is the champion of {surface}"
+
+
+def _approve(service: Service, wanted: Change, by: str) -> str:
+    surface = parse_version(wanted.about)[0]
+    Approvals(service.registry).approve(surface, wanted.about, by, wanted.reason)
+    return f"{wanted.about} is the champion of {surface}"
+
+
+def _roll_back(service: Service, wanted: Change, by: str) -> str:
+    surface = service.surface(wanted.about).name
+    back = service.registry.roll_back(surface, by, wanted.reason)
+    return f"{back.id} is the champion of {surface} again"
+
+
+def _stop(service: Service, wanted: Change, by: str) -> str:
+    surface, now = service.surface(wanted.about).name, datetime.now(UTC)
+    running = [
+        one.name
+        for one in service.trials.all()
+        if one.surface == surface and not one.halted and now < one.until
+    ]
+    if not running:
+        raise MatineeError(
+            f"no experiment runs on {surface}",
+            why="all members have the champion, but for those who are held out",
+            next_step=f"matinee roll-back {surface}, if the champion is what is wrong",
+        )
+    for name in running:
+        service.trials.halt(name, by, wanted.reason)
+    return f"halted on {surface}: {', '.join(running)}"
+
+
+def _start(service: Service, wanted: Change, by: str) -> str:
+    surface = service.registry.get(wanted.about).surface
+    name = experiment_name(service, wanted.about)
+    one = against_champion(name, surface, wanted.about, share=wanted.share)
+    started = service.trials.start(one, by, wanted.reason)
+    return f"{name} compares {wanted.about} with {started.arms[0].serves}"
+
+
+def _halt(service: Service, wanted: Change, by: str) -> str:
+    service.trials.halt(wanted.about, by, wanted.reason)
+    return f"{wanted.about} is halted"
+
+
+def _resume(service: Service, wanted: Change, by: str) -> str:
+    service.trials.resume(wanted.about, by, wanted.reason)
+    return f"{wanted.about} goes on"
+
+
+def _end(service: Service, wanted: Change, by: str) -> str:
+    service.trials.end(wanted.about, by, wanted.reason)
+    return f"{wanted.about} is over"
+
+
+def _win(service: Service, wanted: Change, by: str) -> str:
+    version = service.trials.win(wanted.about, by, wanted.reason)
+    return f"{version} is the champion of {parse_version(version)[0]}; {wanted.about} is over"
+
+
+ACTIONS: Mapping[Name, Action] = {
+    "promote": Action(
+        "Promote",
+        "version",
+        "It becomes the first champion of its surface: it decides for all members within a second.",
+        _promote,
+    ),
+    "approve": Action(
+        "Approve",
+        "version",
+        "It passed the gate. It becomes the champion: it decides for all members within a second.",
+        _approve,
+    ),
+    "roll_back": Action(
+        "Roll back",
+        "surface",
+        "The champion before this one decides again, for all members within a second.",
+        _roll_back,
+        sharp=True,
+    ),
+    "stop": Action(
+        "Halt all experiments",
+        "surface",
+        "The kill switch: every experiment of the surface is halted, and its members have the "
+        "champion within a second. What somebody was shown already may stay for a while, as "
+        "pictures do.",
+        _stop,
+        sharp=True,
+    ),
+    "start": Action(
+        "Try in an experiment",
+        "version",
+        "Members drawn by chance get it, the others keep the champion, and what comes of it is "
+        "compared.",
+        _start,
+    ),
+    "halt": Action(
+        "Halt",
+        "experiment",
+        "All its members have the champion within a second. It can be resumed.",
+        _halt,
+        sharp=True,
+    ),
+    "resume": Action("Resume", "experiment", "Its members have their arms again.", _resume),
+    "end": Action(
+        "End",
+        "experiment",
+        "It is over, and all its members have the champion. It cannot be resumed.",
+        _end,
+        sharp=True,
+    ),
+    "win": Action(
+        "Make it the champion",
+        "experiment",
+        "Its treatment was shown to be better. It becomes the champion, for all members within a "
+        "second, and the experiment is over.",
+        _win,
+    ),
+}

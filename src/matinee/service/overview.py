@@ -1,0 +1,270 @@
+"""A surface at a glance: its versions and where they come from, who decides for how many, what that
+brings, what the gate said, and what may be changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from math import isfinite
+from typing import Any, Literal
+
+import polars as pl
+
+from matinee.evaluation.attribution import mean_of
+from matinee.evaluation.intervals.base import Interval
+from matinee.lake.table import collect
+from matinee.registry import Approvals, Change, Judged, Version
+from matinee.registry.changes import reigns_of
+from matinee.service.audit import Line, audit
+from matinee.service.changes import Name
+from matinee.service.folder import Service
+from matinee.service.outcomes import counted
+from matinee.service.trying import Trying, trying
+from matinee.surfaces import Surface
+
+WEEK = timedelta(days=7)
+DAYS = 30
+"""Days that are told one by one."""
+GOING = {"runs", "to come"}
+CROWNED = {"promote", "approve", "override", "roll_back"}
+
+State = Literal["champion", "challenger", "was champion", "never champion"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the gate said of a version: when, against which champion, and why."""
+
+    at: datetime
+    by: str
+    champion: str
+    outcome: str
+    turn: int
+    alpha: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A version: what it is, what it comes from, when it was champion, and what may be done with
+    it. `metrics` are those of its training, by name.
+    """
+
+    id: str
+    model: str
+    policy: str
+    parent: str | None
+    data_as_of: datetime
+    registered_at: datetime
+    by: str
+    state: State
+    reigns: tuple[tuple[datetime, datetime | None], ...]
+    verdicts: tuple[Said, ...]
+    metrics: dict[str, float]
+    can: tuple[Name, ...]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What one policy decided in an arm in the last seven days: how much of all, for how many
+    members, and what its decisions whose windows are closed brought on the mean, clustered by
+    member.
+    """
+
+    policy: str
+    arm: str | None
+    decisions: int
+    share: float
+    members: int
+    value: Interval
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day (UTC): how much each policy decided, and what a decision brought, where known."""
+
+    day: date
+    decisions: dict[str, int]
+    value: Interval
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A surface as it was known at a time; `can` is what may be done with all of it."""
+
+    surface: str
+    at: datetime
+    unit: str
+    window: timedelta
+    slots: int
+    champion: str | None
+    since: datetime | None
+    challenger: str | None
+    versions: tuple[Known, ...]
+    traffic: tuple[Traffic, ...]
+    days: tuple[Day, ...]
+    tried: Trying
+    changes: tuple[Line, ...]
+    can: tuple[Name, ...]
+
+
+def overview(service: Service, name: str, now: datetime | None = None) -> Overview:
+    """All of a surface; raises `MatineeError` where there is none of that name."""
+    surface, at = service.surface(name), now or datetime.now(UTC)
+    registry = service.registry
+    champion, challenger = registry.alias(name, "champion"), registry.alias(name, "challenger")
+    crowned = [one for one in registry.history(name) if one.action in CROWNED]
+    tried = trying(service, name, at)
+    decided = _decided(service, surface, at)
+    can: list[Name] = ["roll_back"] if len(reigns_of(service.store, name)) > 1 else []
+    if any(one.state in GOING for one in tried.experiments):
+        can.append("stop")
+    return Overview(
+        name,
+        at,
+        surface.unit,
+        surface.window,
+        surface.slots,
+        champion.id if champion else None,
+        crowned[-1].at if crowned else None,
+        challenger.id if challenger else None,
+        tuple(_versions(service, name, crowned, tried)),
+        tuple(_traffic(decided.filter(pl.col("at") > at - WEEK))),
+        tuple(_days(decided)),
+        tried,
+        tuple(line for line in audit(service, name) if line.about.partition("@")[0] == name),
+        tuple(can),
+    )
+
+
+def _versions(
+    service: Service, surface: str, crowned: Sequence[Change], tried: Trying
+) -> Iterator[Known]:
+    """The versions, the newest first."""
+    champion = service.registry.alias(surface, "champion")
+    challenger = service.registry.alias(surface, "challenger")
+    approvals = Approvals(service.registry)
+    verdicts = approvals.verdicts(surface)
+    passed = {one.candidate for one in approvals.passed(surface)}
+    going = [one for one in tried.experiments if one.state in GOING]
+    busy = {arm.serves for one in going for arm in one.arms}
+    for one in reversed(service.registry.versions(surface)):
+        reigns = tuple(_reigns(one.id, crowned))
+        yield Known(
+            one.id,
+            one.model,
+            one.policy,
+            one.parent,
+            one.data_as_of,
+            one.registered_at,
+            one.by,
+            _state(one, champion, challenger, reigned=bool(reigns)),
+            reigns,
+            tuple(_said(each) for each in reversed(verdicts) if each.candidate == one.id),
+            _numbers(one.metrics),
+            _can(one, champion, passed=one.id in passed, busy=one.id in busy),
+        )
+
+
+def _can(
+    version: Version, champion: Version | None, *, passed: bool, busy: bool
+) -> tuple[Name, ...]:
+    if champion is None:
+        return ("promote",)
+    if version.id == champion.id:
+        return ()
+    can: list[Name] = ["approve"] if passed else []
+    return (*can, *(() if busy else ("start",)))
+
+
+def _state(
+    version: Version, champion: Version | None, challenger: Version | None, *, reigned: bool
+) -> State:
+    if champion and version.id == champion.id:
+        return "champion"
+    if challenger and version.id == challenger.id:
+        return "challenger"
+    return "was champion" if reigned else "never champion"
+
+
+def _reigns(version: str, crowned: Sequence[Change]) -> Iterator[tuple[datetime, datetime | None]]:
+    """From when until when it was champion."""
+    ends = [*(one.at for one in crowned[1:]), None]
+    for change, end in zip(crowned, ends, strict=False):  # there may be none
+        if change.new == version:
+            yield change.at, end
+
+
+def _said(one: Judged) -> Said:
+    return Said(one.at, one.by, one.champion, one.outcome, one.turn, one.alpha, one.reasons)
+
+
+def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    """The plain numbers of what it was scored, or the values of its estimates."""
+    found = {
+        name: one.get("value") if isinstance(one, dict) else one for name, one in metrics.items()
+    }
+    return {
+        name: float(one)
+        for name, one in found.items()
+        if isinstance(one, int | float) and isfinite(one)
+    }
+
+
+def _decided(service: Service, surface: Surface, at: datetime) -> pl.DataFrame:
+    """member_id, at, policy, arm, reward of the decisions of the last days; reward is null while a
+    window is open, or where an earlier decision tells of the same money.
+    """
+    since = at - timedelta(days=DAYS)
+    decisions = service.lake.scan("decisions").filter(
+        pl.col("surface") == surface.name, pl.col("at").is_between(since, at)
+    )
+    outcomes = (
+        service.lake.scan("outcomes")
+        .filter(
+            pl.col("surface") == surface.name,
+            pl.col("decided_at") >= since,
+            pl.col("closed_at") <= at,
+        )
+        .group_by("decision_id")
+        .agg(pl.col("reward").sum())
+    )
+    told = counted(decisions, surface).select("decision_id").with_columns(counts=True)
+    known = (
+        decisions.select("decision_id", "member_id", "at", "policy", "arm")
+        .join(outcomes, on="decision_id", how="left")
+        .join(told, on="decision_id", how="left")
+        .with_columns(reward=pl.when(pl.col("counts")).then(pl.col("reward")))
+    )
+    return collect(known, "decisions").drop("decision_id", "counts")
+
+
+def _traffic(decided: pl.DataFrame) -> Iterator[Traffic]:
+    """By policy and arm, the most first."""
+    parts = decided.group_by("policy", "arm")
+    for (policy, arm), rows in sorted(parts, key=lambda part: (-part[1].height, str(part[0]))):
+        yield Traffic(
+            str(policy),
+            None if arm is None else str(arm),
+            rows.height,
+            rows.height / decided.height,
+            rows["member_id"].n_unique(),
+            _value(rows),
+        )
+
+
+def _days(decided: pl.DataFrame) -> Iterator[Day]:
+    """The days that had decisions, in order."""
+    dated = decided.with_columns(day=pl.col("at").dt.date())
+    for (day,), rows in dated.sort("day").group_by("day", maintain_order=True):
+        counts = rows.group_by("policy").len().sort("policy")
+        yield Day(day, dict(counts.iter_rows()), _value(rows))
+
+
+def _value(rows: pl.DataFrame) -> Interval:
+    """The mean reward of the decisions that have one."""
+    known = rows.filter(pl.col("reward").is_not_null())
+    codes = known["member_id"].rank("dense").cast(pl.Int64).to_numpy()
+    return mean_of(known["reward"].to_numpy(), codes)

@@ -1,0 +1,254 @@
+"""Who comes in, what they may do, and what nobody can make another's browser do."""
+
+import re
+from urllib.parse import urlencode
+
+import pytest
+
+from matinee.registry import Approvals, Person
+from matinee.service.visitors import LASTS, Sessions, Visitor
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+HTML = {"accept": "text/html,*/*"}
+APPROVE = {"action": "roll_back", "about": "titles", "reason": "it is worse"}
+
+
+@pytest.fixture
+def granted(service):
+    """Grant roles; the header of each one's token."""
+
+    def make(name: str, role: str) -> dict[str, str]:
+        token = service.people.grant(name, role, by="root", reason="a test")
+        return {"authorization": f"Bearer {token}"}
+
+    return make
+
+
+def another_reigns(service) -> str:
+    """Put another version in the champion's place; the one that was before."""
+    before = service.registry.alias("titles", "champion").id
+    (other, *_) = (one.id for one in service.registry.versions("titles") if one.id != before)
+    Approvals(service.registry).override("titles", other, by="root", reason="a test")
+    return before
+
+
+def form(client, url, fields, **headers):
+    return client.post(url, content=urlencode(fields), headers={**FORM, **headers})
+
+
+def signed_in(client, service, role="approver", name="ann"):
+    """The cookie of somebody who signed in with a token."""
+    token = service.people.grant(name, role, by="root", reason="a test")
+    answer = form(client, "/sign-in", {"token": token, "next": "/desk/changes"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/desk/changes")
+    return answer.headers["set-cookie"]
+
+
+def proof_in(page) -> str:
+    return re.search(r'name="proof" value="([^"]+)"', page.text)[1]
+
+
+def test_each_role_may_do_what_those_before_it_may(service, client_of, granted, member):
+    client = client_of(service)
+    ask = {"request_id": "r", "member_id": member}
+    for role, decides, changes in (
+        ("viewer", 403, 403),
+        ("operator", 200, 403),
+        ("approver", 200, 200),
+    ):
+        headers = granted(role, role)
+        assert client.get("/v1/desk/changes", headers=headers).status_code == 200
+        asked = client.post("/v1/decide/titles", json=ask, headers=headers)
+        assert asked.status_code == decides, asked.text
+        reigned = another_reigns(service)
+        changed = client.post("/v1/desk/change", json=APPROVE, headers=headers)
+        assert changed.status_code == changes, changed.text
+        if changes == 403:
+            assert f"theirs is {role}" in changed.json()["why"]
+            service.registry.roll_back("titles", by="root", reason="as before")
+    assert service.registry.alias("titles", "champion").id == reigned
+    last = service.registry.history("titles")[-1]
+    assert (last.by, last.action, last.reason) == ("approver", "roll_back", "it is worse")
+
+
+def test_a_token_ends_with_its_grant(service, client_of, granted):
+    client = client_of(service)
+    first, second = granted("ann", "viewer"), granted("ann", "viewer")
+    assert client.get("/v1/desk/changes", headers=first).status_code == 401
+    assert client.get("/v1/desk/changes", headers=second).status_code == 200
+    service.people.revoke("ann", by="root", reason="left")
+    granted("bob", "viewer")  # or nobody would have to say who they are
+    assert client.get("/v1/desk/changes", headers=second).status_code == 401
+
+
+def test_nobody_else_comes_in_once_somebody_has_a_token(service, client_of, granted):
+    client = client_of(service)
+    assert client.get("/v1/desk/changes").status_code == 200
+    granted("ann", "viewer")
+    service.people.grant("proxied", "viewer", by="root", reason="", token=False)
+    for headers in (
+        {},
+        {"authorization": "Bearer "},
+        {"authorization": "Bearer mat_guess"},
+        {"cookie": "matinee_session=x.9999999999.y"},
+        {"cookie": "matinee_session=\xff".encode("latin-1")},
+        {"x-forwarded-user": "ann"},
+    ):
+        assert client.get("/v1/desk/changes", headers=headers).status_code == 401, headers
+
+
+def test_a_browser_is_shown_where_to_sign_in_and_goes_on_from_there(service, client_of, granted):
+    granted("ann", "viewer")
+    client = client_of(service)
+    sent = client.get("/desk/log?member=a%26b", headers=HTML)
+    assert sent.status_code == 303
+    assert sent.headers["location"] == "/sign-in?next=%2Fdesk%2Flog%3Fmember%3Da%2526b"
+    page = client.get(sent.headers["location"], headers=HTML)
+    assert page.status_code == 200
+    assert 'name="next" value="/desk/log?member=a%26b"' in page.text
+    assert client.get("/static/matinee.css").status_code == 200
+
+
+def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_cannot_use(service, client_of):
+    client = client_of(service)
+    cookie = signed_in(client, service)
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert "Secure" not in cookie  # over plain HTTP on this machine it would not be kept
+    headers = {"cookie": cookie.partition(";")[0]}
+    page = client.get("/desk/changes", headers={**headers, **HTML})
+    assert page.status_code == 200
+    assert "sign in" in page.text
+    assert "ann, approver" in page.text
+    assert form(client, "/sign-in", {"token": "wrong"}).status_code == 401
+    gone = client.post("/sign-out", headers=headers)
+    assert 'matinee_session=""' in gone.headers["set-cookie"]
+
+
+def test_a_cookie_ends_with_the_token_it_was_given_for(service, client_of, granted):
+    client = client_of(service)
+    headers = {"cookie": signed_in(client, service).partition(";")[0]}
+    assert client.get("/v1/desk/changes", headers=headers).status_code == 200
+    granted("ann", "approver")
+    assert client.get("/v1/desk/changes", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize("address", ["//evil.example", "https://evil.example", "/\\evil.example"])
+def test_signing_in_leads_nowhere_else(service, client_of, address):
+    client = client_of(service)
+    token = service.people.grant("ann", "viewer", by="root", reason="")
+    answer = form(client, "/sign-in", {"token": token, "next": address})
+    assert answer.headers["location"] == "/desk"
+
+
+def test_a_change_needs_a_form_of_ours_made_for_who_sends_it(service, client_of):
+    client = client_of(service)
+    another_reigns(service)
+    mine = {"cookie": signed_in(client, service).partition(";")[0]}
+    other = {"cookie": signed_in(client, service, name="bob").partition(";")[0]}
+    proof = proof_in(client.get("/desk/change?action=roll_back&about=titles", headers=mine))
+    for fields, headers, status in (
+        (APPROVE, mine, 403),
+        ({**APPROVE, "proof": "1.x"}, mine, 403),
+        ({**APPROVE, "proof": "\u0661.x"}, mine, 403),
+        ({**APPROVE, "proof": proof}, other, 403),
+        ({**APPROVE, "proof": proof}, {**mine, "origin": "http://evil.example"}, 403),
+        ({**APPROVE, "proof": proof}, {**mine, "origin": "null"}, 403),
+        ({**APPROVE, "proof": proof}, {**mine, "sec-fetch-site": "cross-site"}, 403),
+        ({**APPROVE, "proof": proof}, {"cookie": "matinee_session="}, 401),
+        ({**APPROVE, "reason": "  ", "proof": proof}, mine, 409),
+        ({**APPROVE, "reason": "x" * 1_001, "proof": proof}, mine, 409),
+        ({**APPROVE, "about": "../x", "proof": proof}, mine, 404),
+        ({**APPROVE, "action": "override", "proof": proof}, mine, 404),
+        ({**APPROVE, "padding": "x" * 20_000, "proof": proof}, mine, 413),
+    ):
+        refused = form(client, "/desk/change", fields, **headers)
+        assert refused.status_code == status, (fields, refused.text)
+    assert service.registry.history("titles")[-1].action == "override"
+    done = form(client, "/desk/change", {**APPROVE, "proof": proof}, **mine)
+    assert (done.status_code, done.headers["location"]) == (
+        303,
+        "/desk/surface?name=titles&done=roll_back",
+    )
+    last = service.registry.history("titles")[-1]
+    assert (last.by, last.action, last.reason) == ("ann", "roll_back", "it is worse")
+
+
+def test_what_cannot_be_done_keeps_the_reason_that_was_typed(service, client_of):
+    client = client_of(service)
+    asked = {"action": "approve", "about": "titles@1", "reason": '"<b>why</b>'}
+    page = client.get("/desk/change?action=approve&about=titles@1")
+    refused = form(client, "/desk/change", {**asked, "proof": proof_in(page)})
+    assert refused.status_code == 409
+    assert "cannot be approved" in refused.text
+    assert "&#34;&lt;b&gt;why&lt;/b&gt;</textarea>" in refused.text
+
+
+def test_programs_send_changes_as_json_that_no_form_can_send(service, client_of, granted):
+    headers = granted("ann", "approver")
+    client = client_of(service)
+    text = {**headers, "content-type": "text/plain"}
+    refused = client.post("/v1/desk/change", content='{"action": "stop"}', headers=text)
+    assert refused.status_code == 415
+    for body, status in (
+        ({"action": "stop", "about": "titles", "reason": "x"}, 422),  # nothing runs
+        ({"action": "stop", "about": "nowhere", "reason": "x"}, 422),
+        ({"action": "stop", "about": "titles", "reason": " "}, 422),
+        ({"action": "explode", "about": "titles", "reason": "x"}, 422),
+        ({"action": "start", "about": "titles@1", "reason": "x", "share": 0.25}, 200),
+        ({"action": "stop", "about": "titles", "reason": "complaints"}, 200),
+        ({"action": "end", "about": "titles-1", "reason": "no use"}, 200),
+    ):
+        answer = client.post("/v1/desk/change", json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+    trail = client.get("/v1/desk/changes?about=titles-1", headers=headers).json()
+    assert [(line["action"], line["by"], line["reason"]) for line in trail] == [
+        ("end", "ann", "no use"),
+        ("halt", "ann", "complaints"),
+        ("start", "ann", "x"),
+    ]
+
+
+def behind_a_proxy(service, role="viewer"):
+    path = service.folder / "matinee.toml"
+    told = f'\n[access]\nheader = "X-Forwarded-User"\nrole = "{role}"\n'
+    path.write_text(path.read_text().replace("\n[access]\n", told, 1), encoding="utf-8")
+    service.__dict__.pop("settings", None)
+
+
+def test_a_proxy_names_people(service, client_of):
+    behind_a_proxy(service)
+    service.people.grant("ann", "approver", by="root", reason="runs ML", token=False)
+    client = client_of(service)
+    assert client.get("/desk/changes").status_code == 401
+    for name, role in (("ann", "approver"), ("bob", "viewer")):
+        page = client.get("/desk/changes", headers={"x-forwarded-user": name})
+        assert f"{name}, {role}" in page.text
+    for name in ("", " ", "x" * 201, "a\tb"):
+        assert client.get("/desk/changes", headers={"x-forwarded-user": name}).status_code == 401
+
+
+def test_only_the_proxy_is_believed(service, client_of):
+    behind_a_proxy(service)
+    path = service.folder / "matinee.toml"
+    path.write_text(path.read_text().replace("[access]", '[access]\nproxies = ["10.0.0.1"]', 1))
+    service.__dict__.pop("settings", None)
+    client = client_of(service)
+    assert client.get("/desk/changes", headers={"x-forwarded-user": "ann"}).status_code == 401
+
+
+def test_cookies_and_proofs_end_after_their_time():
+    sessions, other = Sessions(b"one secret"), Sessions(b"another")
+    cookie = sessions.cookie("a" * 64, now=1_000)
+    assert sessions.opened(cookie, now=1_000 + LASTS - 1) == "a" * 32
+    assert sessions.opened(cookie, now=1_000 + LASTS) is None
+    assert other.opened(cookie, now=1_000) is None
+    assert sessions.opened(cookie.replace("a", "b", 1), now=1_000) is None
+    ann, bob = Visitor(Person("ann", "viewer")), Visitor(Person("bob", "viewer"))
+    proof = sessions.proof(ann, now=1_000)
+    assert sessions.proves(proof, ann, now=1_000 + LASTS - 1)
+    assert not sessions.proves(proof, ann, now=1_000 + LASTS)
+    assert not sessions.proves(proof, bob, now=1_000)
+    assert not sessions.proves(proof, Visitor(ann.person, session="another"), now=1_000)
+    for guess in ("", ".", "1000.", f"{10**13}.x", "-5.x", proof + "x"):
+        assert not sessions.proves(guess, ann, now=1_000)
