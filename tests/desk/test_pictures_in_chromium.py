@@ -112,7 +112,7 @@ def test_a_home_page_with_pictures_that_says_why(page):
     page.locator(".members a").nth(1).click()
     page.wait_for_url("**/desk/member?id=*")
     assert fits(page)
-    opened = page.locator("details").first
+    opened = page.locator(".reasons details").first
     why = opened.locator("p")
     assert not why.is_visible()
     summary = opened.locator("summary")

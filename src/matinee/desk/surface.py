@@ -52,6 +52,7 @@ def shown(found: Overview) -> dict[str, Any]:
             for one in found.traffic
         ],
         "days": list(_bars(found.days, colours)),
+        "most": f"{max((sum(day.decisions.values()) for day in found.days), default=0):,}",
         "legend": list(colours.items()),
         "plot": _plot(found.days),
         "tree": tree(found.versions),

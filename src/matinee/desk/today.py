@@ -81,7 +81,7 @@ class Told(NamedTuple):
 
     note: Note
     button: str
-    sharp: bool
+    weight: str
 
 
 def today_view(service: Service) -> View[Today]:
@@ -128,9 +128,9 @@ def told(notes: Sequence[Note]) -> list[Told]:
     return [Told(note, *_button(note.change)) for note in notes]
 
 
-def _button(change: tuple[str, str] | None) -> tuple[str, bool]:
+def _button(change: tuple[str, str] | None) -> tuple[str, str]:
     found = next((ACTIONS[name] for name in ACTIONS if change and name == change[0]), None)
-    return (found.label, found.sharp) if found else ("", False)
+    return (found.label, found.weight) if found else ("", "")
 
 
 def card(one: Standing, currency: str | None) -> Card:

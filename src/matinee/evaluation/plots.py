@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 INK = "#010203"
 """Stands for the text colour of the page until the plot is written."""
 ACCENT, SECOND = "#c2453f", "#4f7fb0"
-WIDTH = 6.4
+WIDTH = 5.2
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ def _style() -> Iterator[None]:
         "savefig.transparent": True,
         "figure.facecolor": "none",
         "axes.facecolor": "none",
-        "font.size": 9,
+        "font.size": 10,
     }
     with mpl.rc_context(settings):
         yield

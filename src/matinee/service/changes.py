@@ -36,14 +36,15 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 @dataclass(frozen=True)
 class Action:
     """A kind of change: what it is called on a button, of what it is, what it does in a sentence,
-    and how; `do` returns what was done.
+    and how; `do` returns what was done. `weight` is how much its button stands out: what is waited
+    for, what may be done, and what takes something away.
     """
 
     label: str
     kind: Kind
     says: str
     do: Callable[[Service, Change, str], str]
-    sharp: bool = False
+    weight: Literal["first", "second", "sharp"] = "first"
 
 
 def change(service: Service, wanted: Change, by: str) -> str:
@@ -159,7 +160,7 @@ ACTIONS: Mapping[Name, Action] = {
         "surface",
         "The champion before this one decides again, for all members within a second.",
         _roll_back,
-        sharp=True,
+        weight="sharp",
     ),
     "stop": Action(
         "Halt all experiments",
@@ -168,7 +169,7 @@ ACTIONS: Mapping[Name, Action] = {
         "champion within a second. What somebody was shown already may stay for a while, as "
         "pictures do.",
         _stop,
-        sharp=True,
+        weight="sharp",
     ),
     "start": Action(
         "Try in an experiment",
@@ -176,21 +177,24 @@ ACTIONS: Mapping[Name, Action] = {
         "Members drawn by chance get it, the others keep the champion, and what comes of it is "
         "compared.",
         _start,
+        weight="second",
     ),
     "halt": Action(
         "Halt",
         "experiment",
         "All its members have the champion within a second. It can be resumed.",
         _halt,
-        sharp=True,
+        weight="sharp",
     ),
-    "resume": Action("Resume", "experiment", "Its members have their arms again.", _resume),
+    "resume": Action(
+        "Resume", "experiment", "Its members have their arms again.", _resume, weight="second"
+    ),
     "end": Action(
         "End",
         "experiment",
         "It is over, and all its members have the champion. It cannot be resumed.",
         _end,
-        sharp=True,
+        weight="sharp",
     ),
     "win": Action(
         "Make it the champion",
