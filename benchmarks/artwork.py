@@ -29,7 +29,7 @@ from rich.table import Table
 from matinee.api.server import GC_THRESHOLD
 from matinee.decisions import Assigner, NoChoices
 from matinee.demo import artwork as demonstration
-from matinee.demo.loop import AWAY, _import_world, _log_end
+from matinee.demo.importing import import_world
 from matinee.features.pictured import pictured
 from matinee.lake.lake import Lake
 from matinee.lake.records import Picture, Title
@@ -52,17 +52,20 @@ POLICIES = {
 }
 ROWS, SLOTS, PICTURES, VISITS = 40, 20, 10, 40
 MOST_MS, LEAST_RATE = 5.0, 3e6
+AWAY = timedelta(hours=12)
+"""How long after the end of the log the truth is asked for."""
 GENRES = ("Action", "Comedy", "Crime", "Drama", "Family", "Horror", "Music", "Romance", "War")
 
 
 def learned(seed: int) -> dict[str, float]:
     """The true take of each way to choose pictures, by name."""
-    end = _log_end()
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    end = today - timedelta(days=2)
     world = World(Settings(pictures=5, seed=seed, start=end - timedelta(days=30)))
     with tempfile.TemporaryDirectory() as folder:
         settings = {"surfaces.artwork.window": "24h"}
         with Service.create(Path(folder) / "service", settings) as service:
-            _import_world(service, world)
+            import_world(service, world)
             return _truths(service, world, end)
 
 

@@ -71,6 +71,16 @@ def test_a_decision_is_rebuilt_from_its_record_alone(decider, histories, log, re
         assert slate.propensities.tolist() == decision.propensities
 
 
+def test_what_is_about_a_subject_is_rebuilt_by_the_unit_that_it_was_drawn_for(
+    decider, log, request_of
+):
+    for number in range(30):
+        decision = decider.decide(request_of(f"r{number}", subject="i1"), log)
+        assert rebuild(decision, decider.policy, "member").propensities.tolist() == (
+            decision.propensities
+        )
+
+
 def test_a_record_of_another_policy_is_not_rebuilt(decider, log, request_of):
     decision = decider.decide(request_of(), log)
     with pytest.raises(ValueError, match="titles@1"):

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 
-from matinee.desk.log import decision_view, log_view
+from matinee.desk.decision import decision_view
+from matinee.desk.log import log_view
 from matinee.desk.rendering import templates
 from matinee.errors import MatineeError
 from matinee.lake.billing import Attempt

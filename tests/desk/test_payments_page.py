@@ -10,7 +10,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 
-from matinee.desk.recovery import lasting, page, payments_view
+from matinee.desk.processing import lasting, page, payments_view
 from matinee.desk.rendering import templates
 from matinee.lake.billing import Attempt, Invoice, Outage
 from matinee.lake.records import Decision, Masked

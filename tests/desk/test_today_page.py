@@ -24,9 +24,13 @@ from matinee.desk.today import (
 )
 from matinee.evaluation.intervals.base import Interval
 from matinee.registry import Approvals, against_champion
-from matinee.service.exploration import Bought, Explored, Promotion, Spent
+from matinee.service.bought import Bought, Promotion
+from matinee.service.earned import Beside, Earned, Measured, Standing, Valued
+from matinee.service.exploration import Explored
 from matinee.service.folder import Service
-from matinee.service.today import Beside, Earned, Measured, Note, Standing, Today, Valued
+from matinee.service.notes import Note
+from matinee.service.spent import Spent
+from matinee.service.today import Today
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STRANGE = '<script>alert("x")</script> & \'é'
@@ -109,17 +113,22 @@ def test_what_may_be_done_has_a_button_for_whoever_may():
     note = Note("titles@2", "it is better", "type this", "/desk/surface?name=titles")
     assert 'class="button' not in drawn(today_of(waiting=(note,)))
     html = drawn(today_of(waiting=(replace(note, change=("approve", "titles@2")),)))
-    (address,) = re.findall(r'class="button" href="([^"]+)"', html)
+    (address,) = re.findall(r'class="button[^"]*" href="([^"]+)"', html)
     assert address == "/desk/change?action=approve&amp;about=titles%402"
 
 
 def test_the_week_in_one_number():
     assert headline(earned(beside()), HOURS) == (
-        "About +120 hours watched",
-        "this week, beside before: between −24 and +264",
+        "No difference shown yet",
+        "this week, beside the holdout before: +120 hours watched, which may be anything from −24 "
+        "to +264",
         "",
     )
-    assert headline(earned(beside(low=1.0)), HOURS)[2] == "more"
+    assert headline(earned(beside(low=1.0)), HOURS) == (
+        "About +120 hours watched",
+        "this week, beside the holdout before: between +20 and +264",
+        "more",
+    )
     assert headline(earned(beside(value=-6.0, low=-9.0, high=-1.0)), HOURS)[2] == "less"
     few = headline(earned(beside(low=-INF, high=INF)), HOURS)
     assert few[0] == "625 hours watched"

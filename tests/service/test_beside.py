@@ -10,7 +10,7 @@ from matinee.service.beside import Other, beside, other
 from matinee.service.folder import Service
 from matinee.service.previewing import Line, Preview, Slot
 
-LATER = datetime.now(UTC) + timedelta(minutes=1)
+LATER = datetime.now(UTC) + timedelta(days=1)
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ from matinee.evaluation.intervals.base import Interval
 from matinee.lake.records import Outcome
 from matinee.policies import EpsilonGreedy, InverseGap, PlackettLuce
 from matinee.registry import Approvals, against_champion
-from matinee.service.exploration import bought, explored, spent
+from matinee.service.bought import bought
+from matinee.service.exploration import explored
 from matinee.service.outcomes import close_windows
+from matinee.service.spent import spent
 
 NOW = datetime.now(UTC)
 SHOWN = {("finale", 0): 0.6, ("season", 0): 0.3, ("none", 0): 0.1}

@@ -12,8 +12,10 @@ from matinee.lake.billing import Instrument
 from matinee.lake.records import Member, Title, Window
 from matinee.lake.schemas import SCHEMAS
 from matinee.service.folder import Service
-from matinee.service.inventory import UnknownTableError, freshness, inventory, table
+from matinee.service.freshness import freshness
+from matinee.service.inventory import inventory
 from matinee.service.leases import Leases
+from matinee.service.tables import UnknownTableError, table
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -1,8 +1,11 @@
 """The log is searched: pages lose and repeat nothing; a decision is told whole, and truly."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -19,6 +22,7 @@ from matinee.lake.schemas import SCHEMAS
 from matinee.policies import EpsilonGreedy
 from matinee.service import searching
 from matinee.service.folder import Service
+from matinee.service.lately import lately
 from matinee.service.runtime import Runtime
 from matinee.service.searching import Query, search
 from matinee.service.whole import UnknownDecisionError, one
@@ -285,6 +289,19 @@ def test_with_a_member_the_rows_of_others_are_not_read(small):
     assert found(small, member="m1") == "adf"
     assert one(small, "a", "m1").record.decision_id == "a"
     with pytest.raises(MatineeError, match="decisions cannot be read"):
+        search(small, Query())
+
+
+def test_with_a_member_the_unsealed_rows_of_others_are_not_decoded(small):
+    small.lake.put([made("new", "m1"), made("z", "m2"), made("other", "m3", context={"a": "m1"})])
+    (spoilt,) = [row.seq for row in small.lake.inbox.rows() if row.values.get("member_id") == "m2"]
+    with closing(sqlite3.connect(small.lake.inbox.path)) as inbox, inbox:
+        inbox.execute("UPDATE inbox SET row = x'c1' WHERE seq = ?", [spoilt])
+    assert found(small, member="m1") == "newadf"
+    assert one(small, "new", "m1").record.member_id == "m1"
+    assert one(small, "new").record.member_id == "m1"
+    assert [each.decision_id for each in lately(small, "m1")] == ["new", "a", "d", "f"]
+    with pytest.raises(msgspec.DecodeError):
         search(small, Query())
 
 

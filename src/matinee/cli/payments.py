@@ -9,7 +9,8 @@ from cyclopts import App
 
 from matinee.cli.app import HERE, ServiceFolder, app, examples, opening
 from matinee.console import say, show, working
-from matinee.desk.recovery import page, show_recovered
+from matinee.desk.processing import page
+from matinee.desk.recovery import show_recovered
 from matinee.errors import MatineeError
 from matinee.payments.rules import RuleBook, read_rules
 from matinee.service.processing import processing

@@ -26,7 +26,7 @@ def rebuild(
 
     Raises `ValueError` where the record does not come from this policy.
     """
-    slate = _drawn(record, policy, unit)
+    slate = redrawn(record, policy, unit)
     if slate.propensities.tolist() != list(record.propensities):
         raise ValueError(
             f"decision {record.decision_id} was not drawn by this {policy.name} policy; "
@@ -35,7 +35,8 @@ def rebuild(
     return slate
 
 
-def _drawn(record: Decision, policy: Policy, unit: Literal["member", "subject"]) -> Slate:
+def redrawn(record: Decision, policy: Policy, unit: Literal["member", "subject"]) -> Slate:
+    """The same draw, whatever propensities the record has."""
     preference = preference_of(record)
     if unit == "member":
         return policy.draw(preference, len(record.actions), generator(record.seed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -13,11 +14,18 @@ import polars as pl
 
 from matinee.console import say, working
 from matinee.decisions import Assigner, NoChoices, context_hash
+from matinee.demo import ranking
+from matinee.desk import proof
+from matinee.desk.attribution import show_attribution
+from matinee.errors import MatineeError
 from matinee.lake.records import Decision, Picture, micros
 from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
+from matinee.policies import InverseGap
 from matinee.service import training
+from matinee.service.attributing import attributed
 from matinee.service.folder import Service
+from matinee.service.outcomes import close_windows
 from matinee.service.pictures import FOLDER, artwork_of
 from matinee.service.runtime import Runtime
 from matinee.surfaces import Artwork, History, Request, Situation
@@ -25,8 +33,8 @@ from matinee.world import World
 from matinee.world.posters import poster
 
 SURFACE = Artwork.name
-GLANCES = 10
-"""Titles that each member glances at, where the truth is told."""
+GLANCING, GLANCES = 200, 10
+"""Members, and titles that each of them glances at, where the truth is told."""
 
 
 def bring(service: Service, world: World) -> None:
@@ -96,6 +104,30 @@ def learn(service: Service, as_of: datetime) -> None:
     reason = "learned from pictures that were drawn at random"
     service.registry.promote(SURFACE, made.id, by="demo", reason=reason)
     say(f"{made.id} ({made.model}) chooses the pictures: {reason}")
+
+
+def challenge(service: Service, world: World, at: datetime) -> None:
+    """A challenger that explores less is judged on the log of the first days, beside the truth."""
+    champion = service.registry.alias(SURFACE, "champion")
+    assert champion is not None  # noqa: S101
+    _, policy = service.registry.load(champion.id)
+    assert isinstance(policy, InverseGap)  # noqa: S101
+    made = ranking.varied(service, champion, replace(policy, gamma=4 * policy.gamma))
+    reason = "the same model, at four times the gamma: would exploring less earn more?"
+    service.registry.challenge(SURFACE, made.id, by="demo", reason=reason)
+    say(f"{made.id} challenges {champion.id}: {reason}")
+    close_windows(service, at, SURFACE)
+    found = ranking.judged(service, made.id, at)
+    tell_truth(service, world, at, ranking.measured(world)[:GLANCING])
+    say(f"the page with plots: {proof.save(found, service)}")
+
+
+def headline(service: Service) -> None:
+    """What personal pictures bring, as far as the log tells."""
+    try:
+        show_attribution(attributed(service, SURFACE))
+    except MatineeError as unknown:  # of a very small world
+        say(f"{unknown.what}: {unknown.why}")
 
 
 def shown(

@@ -1,83 +1,141 @@
-"""Once round the loop: imported, trained, evaluated, promoted, visited, challenged."""
+"""A simulated service that has lived for weeks, or a data set of the user's own, made in one go."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-import numpy as np
-import polars as pl
-
-from matinee.console import progress, say, show_report, show_tallies, working
-from matinee.decisions import Decider
-from matinee.demo import artwork
-from matinee.desk import proof
-from matinee.desk.attribution import show_attribution
+from matinee.console import progress, say, show_tallies
+from matinee.demo import artwork, billing, ranking
+from matinee.demo.billing import Billing
+from matinee.demo.calendar import USUAL, Calendar
+from matinee.demo.importing import import_world
+from matinee.demo.living import Coming, Living, write
 from matinee.errors import MatineeError
 from matinee.lake.importers import MovieLens, load
-from matinee.lake.records import Decision, Eligible, Event
-from matinee.lake.rows import frame_of_records
-from matinee.lake.schemas import SCHEMAS
-from matinee.policies import InverseGap, PlackettLuce, Policy
-from matinee.service import judging, training
-from matinee.service.attributing import attributed
 from matinee.service.folder import Service
-from matinee.service.outcomes import close_windows
-from matinee.service.runtime import Runtime
-from matinee.surfaces import Artwork, Request, Titles
-from matinee.world import Day, World
+from matinee.service.jobs import Worker
+from matinee.service.today import today
+from matinee.surfaces import Titles
 from matinee.world import Settings as WorldSettings
+from matinee.world import World
 
-VISITS = 2_000
-"""Members who come back once the champion decides, to close the loop."""
-
-PICTURES = 5
-"""Pictures of a title."""
-SETTINGS = {
+SIZE: Mapping[str, Any] = {
+    "members": 1_200,
+    "titles": 320,
+    "days": USUAL,
+    "sessions_per_day": 0.45,
+    "slots": 12,
+    "pictures": 5,
+}
+"""How large the world is, unless another is asked for."""
+SETTINGS: Mapping[str, Any] = {
     "service.name": "Demo",
     "service.simulated": True,
+    "lake.buckets": 4,
+    "policy.temperature": ranking.USUAL.temperature,
+    "policy.epsilon": ranking.USUAL.epsilon,
+    "policy.segment": ranking.USUAL.segment,
     "surfaces.artwork.window": "24h",
-    "surfaces.artwork.fixed": 0.05,
-    "surfaces.artwork.uniform": 0.05,
+    "surfaces.artwork.fixed": 0.12,
+    "surfaces.artwork.uniform": 0.12,
+    "surfaces.payments.window": "10d",
+    "surfaces.payments.rates": billing.RATES,
 }
-"""Whoever comes answers within a day, and few members are to fill every arm."""
-MEASURED = 400
-"""Members over whom what versions are truly worth is taken."""
-AWAY = timedelta(hours=12)
-"""How long after the end of the log they come."""
+"""Whoever comes answers within a day, and few members are to fill every arm and every holdout: 100
+in each, before a difference is told."""
+SALT = b"a demonstration, the same each time"
+"""Nothing in it is a secret: with equal salts equal worlds are decided for alike."""
+LIVED = "lived"
+"""The file in the folder that says that all days were lived."""
 
 
 def simulated(folder: Path, settings: WorldSettings | None = None) -> Service:
-    """A simulated service: opened, imported, trained, evaluated, promoted, and visited.
+    """A simulated service that has lived 60 days until this morning (UTC).
 
-    `settings` say how large the world is; its log ends when the day before yesterday (UTC) begins,
-    so that the windows of the visits after it have closed.
+    Its log begins with another policy's days; then a first champion decides, one version follows
+    it by way of the gate, one is refused, and one is tried on members. What happens after midnight
+    does not happen, but for what was on its way. `settings` say how large the world is.
     """
-    service = _open(folder, SETTINGS)
+    size = settings or WorldSettings(**SIZE)
+    service = _open(folder, {**SETTINGS, "surfaces.titles.slots": size.slots})
     if _is_done(service):
         return service
-    size, end = settings or WorldSettings(pictures=PICTURES), _log_end()
-    world = World(replace(size, start=end - timedelta(days=size.days)))
+    (service.folder / "salt").write_bytes(SALT)
     say("A simulated streaming service: members, plays and clicks are made up; the films are real.")
-    _import_world(service, world)
-    _learn(service, as_of=end)
-    if size.pictures:
-        artwork.learn(service, end)
-    _tell_truth(service, world)
-    _visit(service, world)
-    _challenge(service, world, Titles.name)
-    if size.pictures:
-        _challenge(service, world, Artwork.name)
-        _headline(service)
+    _Past(service, size).live()
+    (service.folder / LIVED).touch()
+    _say_what_waits(service)
     return service
 
 
+class _Past:
+    """The past of a simulated service."""
+
+    def __init__(self, service: Service, size: WorldSettings) -> None:
+        self.service, self.calendar = service, Calendar.until_today(size.days)
+        days = self.calendar
+        logged = replace(
+            size, start=days.start, days=days.logged, arrivals=(days.judged, days.days)
+        )
+        self.world, self.coming = World(logged), Coming()
+
+    def live(self) -> None:
+        """All of it, in order of time."""
+        service, world, days = self.service, self.world, self.calendar
+        self.coming.add(import_world(service, world, self._at(days.logged)))
+        bills = Billing(service, billing.world_of(world, days), self._at(days.broken))
+        ranking.explore(service, ranking.begin(service, self._at(days.logged)))
+        ranking.tell_truth(service, world, self._at(days.logged))
+        self._lived(days.logged, days.learned)
+        bills.until(self._at(days.learned))
+        found = self._learn(self._at(days.learned))
+        self._lived(days.learned, days.looked)
+        if world.settings.pictures:
+            artwork.challenge(service, world, self._at(days.looked))
+        self._lived(days.looked, days.judged)
+        ranking.settle(service, world, found, self._at(days.judged))
+        ranking.start(service, self._at(days.judged))
+        self._lived(days.judged, days.days, read=True)
+        bills.until(days.end)
+        self._settle_down()
+        if world.settings.pictures:
+            artwork.headline(service)
+
+    def _learn(self, at: datetime) -> dict[str, str]:
+        """The first champions of pictures and of payments, and what may follow that of titles."""
+        if self.world.settings.pictures:
+            artwork.learn(self.service, at)
+        billing.learn(self.service, at)
+        return ranking.candidates(self.service, at)
+
+    def _at(self, day: int) -> datetime:
+        return self.calendar.at(day)
+
+    def _lived(self, first: int, last: int, *, read: bool = False) -> None:
+        """Live some days, each with a look at the experiment where one runs."""
+        living = Living(self.service, self.world, self.coming)
+        with progress(f"Living days {first + 1} to {last}", last - first, "days") as advance:
+            for day in range(first, last):
+                living.day(day)
+                if read:
+                    ranking.read(self.service, self._at(day + 1))
+                advance(1)
+
+    def _settle_down(self) -> None:
+        """What has happened until now of what was on its way, and the jobs."""
+        write(self.service, self.coming.until(datetime.now(UTC)), self.calendar.end)
+        self.service.lake.compact(least=2)
+        for job, did in Worker(self.service).run_once().items():
+            say(f"matinee work: {job}: {did or 'nothing to do'}")
+
+
 def movielens(folder: Path, source: Path) -> Service:
-    """The same on a MovieLens folder of the user's own."""
+    """The first steps on a MovieLens folder of the user's own: imported, trained, promoted."""
     importer = MovieLens(source)
     service = _open(folder, {"service.name": source.resolve().name})
     if _is_done(service):
@@ -87,7 +145,7 @@ def movielens(folder: Path, source: Path) -> Service:
         tallies = load(importer, service.lake, advance)
     show_tallies(tallies)
     service.lake.compact(least=2)
-    _learn(service)
+    ranking.promote(service, ranking.begin(service))
     return service
 
 
@@ -96,204 +154,34 @@ def _open(folder: Path, settings: Mapping[str, Any]) -> Service:
 
 
 def _is_done(service: Service) -> bool:
-    """Whether an earlier run went all the way; one that was cut short goes on."""
-    champion = service.registry.alias("titles", "champion")
+    """Whether an earlier run went all the way; one that was cut short before anything decided goes
+    on, and `MatineeError` says of a later one that it has to begin anew.
+    """
+    champion, folder = service.registry.alias(Titles.name, "champion"), service.folder
     if champion is None:
         return False
-    say(f"{service.folder} has been made before, and {champion.id} is its champion.")
-    say(f"To begin anew: rm -r {quote(str(service.folder))}")
+    anew = f"rm -r {quote(str(folder))}"
+    if service.simulated and not (folder / LIVED).exists():
+        raise MatineeError(
+            f"{folder} was cut short while its days were lived",
+            why="they cannot be taken up in the middle",
+            next_step=f"{anew}, then matinee demo",
+        )
+    say(f"{folder} has been made before, and {champion.id} is its champion.")
+    say(f"To begin anew: {anew}")
     return True
 
 
-def _log_end() -> datetime:
-    """The midnight (UTC) that began the day before yesterday: the log of the world ends there."""
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return today - timedelta(days=2)
-
-
-def _import_world(service: Service, world: World) -> None:
-    lake = service.lake
-    for table, records in (
-        ("members", world.members()),
-        ("titles", world.titles()),
-        ("windows", world.windows()),
-    ):
-        frame = frame_of_records(records, SCHEMAS[table], world.settings.start)
-        lake.append(table, frame, source="world")
-    artwork.bring(service, world)
-    service.refresh()
-    say(f"Importing {world.settings.days} days of its log ...")
-    watching = artwork.Watching(service)
-    with progress("Importing days", world.settings.days, "days") as advance:
-        for day in world.days():
-            _import_day(service, day, watching)
-            advance(1)
-    lake.compact(least=2)
-    say(f"What came of those decisions: {close_windows(service)}")
-
-
-def _import_day(service: Service, day: Day, watching: artwork.Watching) -> None:
-    source = f"world day {day.day}"
-    assignments = watching.told(day.assignments, day.events)
-    for table, frame, known in (
-        ("eligible", day.eligible, None),
-        ("decisions", day.decisions, "at"),
-        ("decisions", assignments, "at"),
-        ("events", day.events, "ts"),
-    ):
-        rows = frame if known is None else frame.with_columns(known_at=pl.col(known))
-        service.lake.append(table, rows, source=source)
-
-
-def _learn(service: Service, as_of: datetime | None = None) -> None:
-    """Evaluate, train, and promote what was best on the validation targets."""
-    say("Evaluating: each member's last title, ranked against the whole catalogue ...")
-    with working("Fitting and ranking"):
-        best = training.best_on_validation(service, as_of=as_of)
-        report = training.evaluate(service, as_of=as_of)
-    show_report(report)
-    say("Training on everything ...")
-    with working("Training"):
-        made = training.train(service, as_of=as_of, by="demo")
-    trained = {version.model: version for version in made}
-    reason = "highest NDCG@10 on the validation targets"
-    service.registry.promote("titles", trained[best].id, by="demo", reason=reason)
-    say(f"{trained[best].id} ({best}) is the champion: {reason}")
-
-
-def _tell_truth(service: Service, world: World) -> None:
-    """What each version is truly worth, which only a simulated service can say."""
-    at = _log_end()
-    members = [member.member_id for member in world.members()][:MEASURED]
-    with Runtime(service) as runtime:
-        policies = {"chance": world.uniform(), "the policy that wrote the log": world.logging()}
-        for version in service.registry.versions("titles"):
-            policies[f"{version.id} ({version.model})"] = _slates(runtime.decider(version.id), at)
-        policies["the best possible"] = world.oracle(at)
-        say(
-            f"True plays per decision of {world.settings.slots} titles, over {len(members)} members"
-        )
-        say("(known only because this service is simulated):")
-        for name, policy in policies.items():
-            value, error = world.value(policy, at, members, draws=2)
-            say(f"  {name:30} {value:.3f}  (standard error {error:.3f})")
-
-
-def _slates(decider: Decider[Any], at: datetime) -> Any:
-    """A version as the world asks it: member, eligible ids and random numbers to a slate."""
-
-    def draw(member_id: str, _: Sequence[str], rng: np.random.Generator) -> list[str]:
-        request = Request(request_id=str(rng.integers(2**62)), member_id=member_id, at=at)
-        return decider.propose(request).actions
-
-    return draw
-
-
-def _visit(service: Service, world: World) -> None:
-    """Members come back on the day after the log: decided, shown, answered, answers taken in.
-
-    By then the films that were begun before midnight have ended, so that the histories that are
-    decided on are those of that time.
-    """
-    at, members = _log_end() + AWAY, [member.member_id for member in world.members()]
-    chance = np.random.default_rng(world.settings.seed)
-    visitors = chance.choice(members, min(VISITS, len(members)), replace=False)
-    with Runtime(service) as runtime:
-        decider = runtime.champion(Titles.name)
-        requests = [
-            Request(request_id="demo-visit", member_id=str(member), at=at) for member in visitors
-        ]
-        located = list(map(runtime.located, requests))
-        decisions = list(map(decider.propose, located))
-        records = decider.records(decisions)
-        pictures: list[list[str] | None] = [None] * len(decisions)
-        if world.settings.pictures:
-            assigner = runtime.assigner(Artwork.name)
-            for place, (request, decision) in enumerate(zip(located, decisions, strict=True)):
-                pictures[place], drawn = artwork.shown(assigner, request, decision.actions)
-                records += assigner.records(drawn)
-    events = [
-        event
-        for decision, shown in zip(decisions, pictures, strict=True)
-        for event in _answers(world, decision, shown)
-    ]
-    made = [record for record in records if isinstance(record, Decision)]
-    sets = {one.eligible: one for one in records if isinstance(one, Eligible)}
-    for table, rows, known in (
-        ("eligible", list(sets.values()), at),
-        ("decisions", made, "at"),
-        ("events", events, "ts"),
-    ):
-        frame = frame_of_records(rows, SCHEMAS[table], known)
-        service.lake.append(table, frame, source="visits")
-    plays = sum(event.kind == "play" for event in events)
-    say(
-        f"{len(decisions)} members came back to the champion: "
-        f"{plays / len(decisions):.2f} plays per decision, each in the log; "
-        f"{close_windows(service)}"
-    )
-
-
-def _challenge(service: Service, world: World, surface: str) -> None:
-    """A challenger that explores less is judged on the champion's log, beside the truth."""
-    champion = service.registry.alias(surface, "champion")
-    assert champion is not None  # noqa: S101
-    model, policy = service.registry.load(champion.id)
-    bolder, how = _bolder(policy)
-    challenger = service.registry.register(
-        surface,
-        model,
-        bolder,
-        data_as_of=champion.data_as_of,
-        settings=champion.settings,
-        metrics=champion.metrics,
-        by="demo",
-        parent=champion.id,
-    )
-    reason = f"the same model, {how}: would exploring less earn more?"
-    service.registry.challenge(surface, challenger.id, by="demo", reason=reason)
-    say(f"{challenger.id} challenges {champion.id}: {reason}")
-    with progress("Weighing", service.lake.tables["decisions"].bucket_count, "parts") as advance:
-        found = judging.judge(service, challenger.id, by="demo", advance=advance)
-    proof.show_judgement(found)
-    at = _log_end() + AWAY
-    members = [member.member_id for member in world.members()]
-    if surface == Artwork.name:
-        artwork.tell_truth(service, world, at, members[:MEASURED])
-        say(f"the page with plots: {proof.save(found, service)}")
-        return
-    with Runtime(service) as runtime:
-        truth = [
-            world.value(_slates(runtime.decider(name), at), at, members, draws=2)[0]
-            for name in (champion.id, challenger.id)
-        ]
-    gain = truth[1] - truth[0]
-    say(f"the truth, known only because this service is simulated: {gain:+.4f}")
-    say(f"the page with plots: {proof.save(found, service, truth=gain)}")
-
-
-def _headline(service: Service) -> None:
-    """What personal pictures bring, as far as the visits tell."""
-    try:
-        show_attribution(attributed(service, Artwork.name))
-    except MatineeError as unknown:  # of a very small world
-        say(f"{unknown.what}: {unknown.why}")
-
-
-def _bolder(policy: Policy) -> tuple[Policy, str]:
-    """A policy of the same kind that explores less, and how."""
-    if isinstance(policy, PlackettLuce):
-        return replace(policy, temperature=policy.temperature / 2), "at half the temperature"
-    assert isinstance(policy, InverseGap)  # noqa: S101
-    return replace(policy, gamma=4 * policy.gamma), "at four times the gamma"
-
-
-def _answers(world: World, decision: Decision, pictures: list[str] | None) -> list[Event]:
-    return world.respond(
-        decision.member_id,
-        decision.decision_id,
-        decision.actions,
-        decision.at,
-        np.random.default_rng(decision.seed),
-        pictures=pictures,
-    )
+def _say_what_waits(service: Service) -> None:
+    """What stands on the desk."""
+    now = today(service)
+    say("What stands on the desk:")
+    for note in (*now.waiting, *now.unwell):
+        say(f"  {note.about}: {note.what}")
+    for name in service.registry.surfaces():
+        champion = service.registry.alias(name, "champion")
+        say(f"  {name}: {champion.id if champion else 'nobody'} decides")
+    for one in service.trials.plan().experiments:
+        latest = service.trials.latest(one.name)
+        if latest:
+            say(f"  experiment {one.name}: {latest.reason}, {latest.body['reasons'][0]}")

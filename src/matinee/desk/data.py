@@ -9,21 +9,15 @@ from html import escape
 from math import isfinite
 from typing import Any
 
+from matinee.desk.numbers import counted, moment
 from matinee.desk.views import NotFoundError, Query, View, kept
 from matinee.service.folder import Service
-from matinee.service.inventory import (
-    Cell,
-    Freshness,
-    Holding,
-    Inventory,
-    Refused,
-    Table,
-    UnknownTableError,
-    Volume,
-    Work,
-    inventory,
-    table,
-)
+from matinee.service.freshness import Freshness
+from matinee.service.holding import Holding, Volume
+from matinee.service.inventory import Inventory, inventory
+from matinee.service.refused import Refused
+from matinee.service.tables import Cell, Table, UnknownTableError, table
+from matinee.service.working import Work
 
 STATES = {
     "empty": "never written",
@@ -245,11 +239,6 @@ def _since(then: datetime | None, at: datetime, never: str = "") -> tuple[str, s
     return moment(then), f"{span((at - then).total_seconds())} ago" if then <= at else ""
 
 
-def moment(at: datetime) -> str:
-    """A time to read, to the minute."""
-    return f"{at:%Y-%m-%d %H:%M}"
-
-
 def span(seconds: float) -> str:
     """A length of time to read.
 
@@ -270,14 +259,6 @@ def size(count: int) -> str:
     power = min((len(str(count)) - 1) // 3, 4)
     unit = ("B", "kB", "MB", "GB", "TB")[power]
     return f"{count / 1_000**power:.1f} {unit}" if power else f"{count} {unit}"
-
-
-def counted(number: int, thing: str) -> str:
-    """
-    >>> counted(1, "row"), counted(1200, "row")
-    ('1 row', '1,200 rows')
-    """
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def text(cell: Cell) -> str:

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from matinee.console import say, show
-from matinee.desk.views import NotFoundError, View, anew, kept
+from matinee.decisions.recent import Recent
+from matinee.desk.kept import LOOK_AGAIN
+from matinee.desk.numbers import between
+from matinee.desk.views import KEPT, NotFoundError, Query, View, anew, kept
 from matinee.errors import MatineeError
 from matinee.evaluation import plots
-from matinee.evaluation.intervals.base import Interval
 from matinee.experiments.plan import Experiment
 from matinee.registry.trials import Step
 from matinee.service.changes import ACTIONS, Name
 from matinee.service.folder import Service
-from matinee.service.readings import Metric, Reading, read
+from matinee.service.readings import Guardrail, Metric, Reading, Secondary, Treated, on_record, read
 from matinee.service.trying import Trying, state_of, trying
 
 ARMS = ("arm", "serves", "planned", "members", "decisions")
 METRICS = ("of a member", "control", "treatment", "difference", "of the control's", "variance less")
+SECONDARY = ("metric", "control", "treatment", "difference")
+GUARDRAILS = ("of a member", "may fall by", "that is", "difference", "left until then", "")
 SEGMENTS = ("country", "difference in the first metric", "")
+STATES = {
+    "breached": "falls by more",
+    "kept": "does not fall by more",
+    "open": "not shown yet",
+}
+SIGNED, SHARE = "{:+.4g}".format, "{:+.1%}".format
+SOON = 0.1
+"""Seconds that a page waits for what an experiment shows now, where a reading is on record."""
 
 
 def state_said(one: Experiment, now: datetime) -> str:
@@ -35,18 +50,57 @@ def state_said(one: Experiment, now: datetime) -> str:
     return "runs" if state == "runs" else f"from {one.start:%Y-%m-%d %H:%M}"
 
 
+class Table(NamedTuple):
+    """What stands in a table, and what is said of it."""
+
+    title: str
+    heads: tuple[str, ...]
+    lines: list[tuple[str, ...]]
+    note: str
+
+
+class Plot(NamedTuple):
+    """An SVG with its caption."""
+
+    caption: str
+    svg: str
+
+
 def show_reading(found: Reading) -> None:
     """Print all of it."""
     say(f"{found.experiment.name}: {found.outcome}", "bold")
     for reason in found.reasons:
         say(f"  {reason}")
-    show(ARMS, arms(found))
-    say(evenness(found))
-    show(METRICS, [cells(metric) for metric in found.metrics])
-    if found.countries.segments:
-        show(SEGMENTS, segments(found))
+    for table in tables(found):
+        if table.lines:
+            say(table.title, "bold")
+            show(table.heads, table.lines)
+            say(table.note)
     for step in found.next_steps:
         say(f"next: {step}")
+
+
+def tables(found: Reading) -> list[Table]:
+    """The numbers of a reading, in the order in which they are asked for."""
+    return [
+        Table("Who is in it", ARMS, arms(found), evenness(found)),
+        Table("What came of it", METRICS, list(_metrics(found)), _metrics_said(found)),
+        Table("What else came of it", SECONDARY, list(_secondary(found)), _secondary_said(found)),
+        Table(
+            "Guardrails",
+            GUARDRAILS,
+            list(_guardrails(found)),
+            "What is left is from the upper end of the interval to the bound: where all of it lies "
+            "below, the experiment is halted.",
+        ),
+        Table(
+            "By country",
+            SEGMENTS,
+            list(_segments(found)),
+            "All of these hold at once. Where the effects differ more than chance explains, the "
+            "country is named.",
+        ),
+    ]
 
 
 def arms(found: Reading) -> list[tuple[str, ...]]:
@@ -65,55 +119,98 @@ def arms(found: Reading) -> list[tuple[str, ...]]:
 
 def evenness(found: Reading) -> str:
     """How the arms' sizes go with their shares, in words."""
-    said = f"sizes of the arms as planned, at every look: p = {found.evenness:.3g}"
+    said = f"Sizes of the arms as planned, at every look: p = {found.evenness:.3g}"
     if found.left_out:
-        said += f"; {found.left_out:,} members were seen in both, or are held out, and left out"
-    return said
+        said += f"; {found.left_out:,} members were seen in two arms, or are held out, and left out"
+    return f"{said}."
 
 
-def cells(metric: Metric) -> tuple[str, ...]:
-    """A row of the metrics."""
+def _of(found: Reading, one: Treated, what: str) -> str:
+    """What a line is about: with the arm, where there are several beside the control."""
+    return what if len(found.treatments) == 1 else f"{one.arm}: {what}"
+
+
+def _metrics(found: Reading) -> Iterator[tuple[str, ...]]:
+    """A row for each metric that decides."""
+    for one in found.treatments:
+        for metric in one.metrics:
+            yield (
+                _of(found, one, metric.name),
+                *_values(metric),
+                between(metric.difference, SIGNED),
+                between(metric.relative, SHARE),
+                f"{max(metric.removed, 0.0):.0%}" if isfinite(metric.removed) else "",
+            )
+
+
+def _metrics_said(found: Reading) -> str:
+    levels = [metric.difference.level for one in found.treatments for metric in one.metrics]
     return (
-        metric.name,
-        f"{metric.control:.4g}",
-        f"{metric.treatment:.4g}",
-        between(metric.difference),
-        between(metric.relative, percent=True),
-        f"{max(metric.removed, 0.0):.0%}",
+        f"Intervals hold however often one looks, each at {100 * min(levels):.4g} %. What a member "
+        "watched in the four weeks before they entered takes variance away (CUPED)."
     )
 
 
-def segments(found: Reading) -> list[tuple[str, ...]]:
+def _secondary(found: Reading) -> Iterator[tuple[str, ...]]:
+    """A row for each metric that does not."""
+    for one in found.treatments:
+        for metric in one.secondary:
+            yield _of(found, one, metric.name), *_values(metric), between(metric.difference, SIGNED)
+
+
+def _secondary_said(found: Reading) -> str:
+    levels = [metric.difference.level for one in found.treatments for metric in one.secondary]
+    return (
+        "These decide nothing, and have a chance of error of their own: each interval holds at "
+        f"{100 * min(levels, default=0.0):.4g} %, however often one looks."
+    )
+
+
+def _values(metric: Metric | Secondary) -> tuple[str, str]:
+    """The control's and the treatment's; empty of no members."""
+    control, treatment = (
+        f"{value:.4g}" if isfinite(value) else "" for value in (metric.control, metric.treatment)
+    )
+    return control, treatment
+
+
+def _guardrails(found: Reading) -> Iterator[tuple[str, ...]]:
+    """A row for each metric that may not fall."""
+    for one in found.treatments:
+        for rail in one.guardrails:
+            yield _of(found, one, rail.metric), *_railed(rail)
+
+
+def _railed(rail: Guardrail) -> tuple[str, ...]:
+    return (
+        f"{100 * rail.tolerance:.3g}%",
+        f"{rail.bound:.4g}" if isfinite(rail.bound) else "",
+        between(rail.difference, SIGNED),
+        f"{rail.room:+.4g}" if isfinite(rail.room) else "",
+        STATES[rail.state],
+    )
+
+
+def _segments(found: Reading) -> Iterator[tuple[str, ...]]:
     """A row for each country."""
-    return [
-        *(
-            (one.name, between(one.interval), "differs from the rest" if one.differs else "")
-            for one in found.countries.segments
-        ),
-        *((name, "too few members", "") for name in found.countries.too_small),
-    ]
-
-
-def between(one: Interval, *, percent: bool = False) -> str:
-    """
-    >>> between(Interval(0.02, -0.01, 0.05, level=0.95, method="normal"))
-    '+0.02 (-0.01 to +0.05)'
-    >>> between(Interval(0.02, float("-inf"), float("inf"), level=0.95, method="normal"))
-    'too few members yet'
-    """
-    if not isfinite(one.value) or not (isfinite(one.low) and isfinite(one.high)):
-        return "too few members yet"
-    if percent:
-        return f"{one.value:+.1%} ({one.low:+.1%} to {one.high:+.1%})"
-    return f"{one.value:+.4g} ({one.low:+.4g} to {one.high:+.4g})"
+    for one in found.treatments:
+        for segment in one.countries.segments:
+            differs = "differs from the rest" if segment.differs else ""
+            yield _of(found, one, segment.name), between(segment.interval, SIGNED), differs
+        for name in one.countries.too_small:
+            yield _of(found, one, name), "too few members", ""
 
 
 @dataclass(frozen=True)
 class Experimented:
-    """An experiment: what it shows now, or why that cannot be read, and what was done with it."""
+    """An experiment: what it shows, or why that cannot be read, and what was done with it.
+
+    The reading is the one of now, unless it is `recorded`: then that of now is being read.
+    """
 
     name: str
     reading: Reading | None
+    recorded: bool
     unread: str
     steps: tuple[Step, ...]
     can: tuple[Name, ...]
@@ -130,28 +227,61 @@ def experiments_view(service: Service) -> View[Trying]:
 
 
 def experiment_view(service: Service) -> View[Experimented]:
-    """One by name, read at most once a minute, and after every change."""
+    """One by name, read at most once a minute, and after every change; until then as it stands on
+    record.
+    """
+    drawn = Recent[tuple[Plot, ...]](KEPT)
     return View(
         "/desk/experiment",
         "experiment.html",
-        kept(lambda name: _experimented(service, name), "name", stamp=service.trials.generation),
-        _shown,
+        partial(
+            _at_hand,
+            service,
+            kept(partial(_live, service), "name", stamp=service.trials.generation),
+        ),
+        partial(_shown, drawn),
     )
 
 
-def _experimented(service: Service, name: str) -> Experimented:
+async def _at_hand(
+    service: Service, live: Callable[[Query], Awaitable[Experimented | None]], query: Query
+) -> Experimented | None:
+    """What an experiment shows now if that is there soon, else what stands on record, if any."""
+    found = None
+    with suppress(TimeoutError):
+        found = await asyncio.wait_for(live(query), SOON)
+    if found is None:
+        found = await asyncio.to_thread(_recorded, service, query.get("name", ""))
+    return found or await live(query)
+
+
+def _live(service: Service, name: str) -> Experimented:
     one = next((one for one in service.trials.all() if one.name == name), None)
     if one is None:
         raise NotFoundError(
             f"there is no experiment {name!r}", next_step="matinee experiments list"
         )
-    reading, unread = None, ""
     try:
-        reading = read(service, name)
+        return _experimented(service, one, read(service, name))
     except MatineeError as error:
-        unread = str(error)
-    steps = tuple(reversed(service.trials.history(name, readings=False)))
-    return Experimented(name, reading, unread, steps, tuple(_can(service, one)))
+        return _experimented(service, one, None, unread=str(error))
+
+
+def _recorded(service: Service, name: str) -> Experimented | None:
+    found = on_record(service, name)
+    return _experimented(service, found.experiment, found, recorded=True) if found else None
+
+
+def _experimented(
+    service: Service,
+    one: Experiment,
+    reading: Reading | None,
+    *,
+    recorded: bool = False,
+    unread: str = "",
+) -> Experimented:
+    steps = tuple(reversed(service.trials.history(one.name, readings=False)))
+    return Experimented(one.name, reading, recorded, unread, steps, tuple(_can(service, one)))
 
 
 def _can(service: Service, one: Experiment) -> Iterator[Name]:
@@ -165,34 +295,30 @@ def _can(service: Service, one: Experiment) -> Iterator[Name]:
     yield "end"
 
 
-def _shown(found: Experimented) -> dict[str, Any]:
-    values = shown(found.reading) if found.reading else {"state": "", "tables": [], "plot": ""}
-    return {"found": found, "actions": ACTIONS, **values}
-
-
-def shown(found: Reading) -> dict[str, Any]:
-    """What the template of one experiment shows."""
-    looks = [(end, one) for end, _, one in found.looks if isfinite(one.low + one.high)]
-    ends, intervals = [end for end, _ in looks], [one for _, one in looks]
-    label = f"{found.metrics[0].name} of a member"
+def _shown(drawn: Recent[tuple[Plot, ...]], found: Experimented) -> dict[str, Any]:
+    """What the template of one experiment shows; what was drawn of a reading is kept."""
+    values: dict[str, Any] = {"found": found, "actions": ACTIONS, "again": 0}
+    reading = found.reading
+    if reading is None:
+        return {**values, "state": "", "tables": [], "plots": ()}
     return {
-        "state": state_said(found.experiment, found.at),
-        "tables": [
-            ("Who is in it", ARMS, arms(found), evenness(found)),
-            (
-                "What came of it",
-                METRICS,
-                [cells(metric) for metric in found.metrics],
-                "Intervals hold however often one looks. What a member watched in the four weeks "
-                "before they entered takes variance away (CUPED).",
-            ),
-            (
-                "By country",
-                SEGMENTS,
-                segments(found),
-                "All of these hold at once. Where the effects differ more than chance explains, "
-                "the country is named.",
-            ),
-        ],
-        "plot": plots.over_time(ends, intervals, label) if looks else "",
+        **values,
+        "again": LOOK_AGAIN if found.recorded else 0,
+        "state": state_said(reading.experiment, datetime.now(UTC)),
+        "tables": [table for table in tables(reading) if table.lines],
+        "plots": drawn.get((found.name, reading.at), lambda: tuple(_plots(reading))),
     }
+
+
+def _plots(found: Reading) -> Iterator[Plot]:
+    """The first metric of each treatment over time, where there are members enough."""
+    for one in found.treatments:
+        looks = [(end, held) for end, _, held in one.looks if isfinite(held.low + held.high)]
+        if looks:
+            ends, intervals = [end for end, _ in looks], [held for _, held in looks]
+            caption = (
+                f"{_of(found, one, one.metrics[0].name)} of a member, less the control's, at the "
+                "end of each day; the band holds however often one looks"
+            )
+            svg = plots.over_time(ends, intervals, f"{one.metrics[0].name} of a member")
+            yield Plot(caption, svg)

@@ -10,7 +10,7 @@ from typing import Any
 
 from matinee.desk.cards import POSTER, STILL, colours, detail, source
 from matinee.desk.choosers import Choosers
-from matinee.desk.numbers import Read, percent, share_read
+from matinee.desk.numbers import Read, moment, percent, share_read
 from matinee.desk.views import link
 from matinee.lake.records import Picture
 from matinee.service.shares import Measured, Share, Subject
@@ -167,7 +167,7 @@ def _limits(picture: Picture) -> Iterable[str]:
 
 
 def _time(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M} UTC"
+    return f"{moment(time)} UTC"
 
 
 def _is_number(text: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from matinee.desk.choosers import Choosers
 from matinee.desk.numbers import (
+    counted,
     minutes,
     minutes_read,
     percent,
@@ -77,7 +78,7 @@ def arms(found: Attributed, choosers: Choosers) -> list[dict[str, Any]]:
             "name": arm.name,
             "about": choosers.about(arm.name),
             "units": f"{arm.units:,}",
-            "members": f"{arm.members:,} member{'' if arm.members == 1 else 's'}",
+            "members": counted(arm.members, "member"),
             "taken": share_read(arm.means["reward"]),
             "minutes": minutes_read(arm.means["minutes"]),
         }

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from matinee.desk.cards import odds, rows
+from matinee.desk.numbers import counted, listed, moment
 from matinee.desk.report import Shown, latest_report
 from matinee.desk.views import NotFoundError, Query, View, anew
 from matinee.errors import MatineeError
@@ -21,7 +22,6 @@ from matinee.service.runtime import Runtime
 
 SHOWN = 24
 """Members of the list."""
-MINUTE = "%Y-%m-%d %H:%M"
 BECAUSE = {
     "asked": "picked above",
     "challenger": "the challenger",
@@ -107,15 +107,15 @@ def _members(found: Members) -> Mapping[str, Any]:
 
 
 def _about(one: Brief) -> str:
-    titles = "1 title" if one.watched == 1 else f"{one.watched:,} titles"
+    country = f", {one.country}" if one.country else ""
     seen = f", last seen {one.seen:%Y-%m-%d}" if one.seen else ""
-    return f"{titles} watched" + (f", {one.country}" if one.country else "") + seen
+    return f"{counted(one.watched, 'title')} watched{country}{seen}"
 
 
 def _member(found: Profile) -> Mapping[str, Any]:
     return {
         "found": found,
-        "seen": f"{found.seen:{MINUTE}}" if found.seen else "never",
+        "seen": moment(found.seen) if found.seen else "never",
         "decides": [_decides(one) for one in found.decides],
         "rows": rows(found.page),
         "beside": found.beside and _beside(found.beside),
@@ -194,14 +194,13 @@ def _side(version: str, shelf: Shelf | None) -> dict[str, Any]:
 
 def _decided(one: Lately, now: datetime) -> dict[str, Any]:
     """A line of the latest decisions."""
-    more = one.slots - len(one.named)
     return {
         "id": one.decision_id,
-        "at": f"{one.at:{MINUTE}}",
+        "at": moment(one.at),
         "where": one.surface + (f", {one.row}" if one.row else ""),
         "by": one.policy + (f" ({one.arm})" if one.arm else ""),
         "about": one.about,
-        "chose": (", ".join(one.named) + (f" and {more} more" if more else "")) or "nothing",
+        "chose": listed(one.named, one.slots) or "nothing",
         "came": _came(one, now),
     }
 
@@ -212,4 +211,4 @@ def _came(one: Lately, now: datetime) -> str:
         return f"earned {one.reward:.4g}"
     if one.closes is None:
         return "its surface is no more"
-    return f"open until {one.closes:{MINUTE}}" if one.closes > now else "not counted yet"
+    return f"open until {moment(one.closes)}" if one.closes > now else "not counted yet"

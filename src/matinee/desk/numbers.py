@@ -1,12 +1,15 @@
-"""Numbers as pages write them."""
+"""Numbers and times as pages write them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import inf, isnan
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from math import inf, isfinite, isnan
 from typing import NamedTuple
 
 from matinee.evaluation.intervals.base import Interval
+
+NOT_YET = "too few members yet"
 
 
 class Read(NamedTuple):
@@ -42,6 +45,59 @@ def signed(value: float) -> str:
     """
     text = f"{value:+.1f}"
     return "0.0" if text in {"+0.0", "-0.0"} else text.replace("-", "−")
+
+
+def counted(number: int, thing: str) -> str:
+    """So many of a thing.
+
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def listed(names: Sequence[str], of: int) -> str:
+    """The first names of so many.
+
+    >>> listed(["Ada", "Bo"], of=5), listed(["Ada"], of=1), listed([], of=0)
+    ('Ada, Bo and 3 more', 'Ada', '')
+    """
+    more = of - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
+
+
+def moment(at: datetime) -> str:
+    """A time to read, to the minute.
+
+    >>> moment(datetime(2026, 3, 1, 18, 30, 59))
+    '2026-03-01 18:30'
+    """
+    return f"{at:%Y-%m-%d %H:%M}"
+
+
+def with_ends(one: Interval, write: Callable[[float], str], unknown: str = "none yet") -> str:
+    """A value and the ends of its interval; alone where it has none, `unknown` without a value.
+
+    >>> with_ends(Interval(0.5, 0.4, 0.6, level=0.95, method="normal"), "{:.2g}".format)
+    '0.5 (0.4 to 0.6)'
+    """
+    if not isfinite(one.value):
+        return unknown
+    if not isfinite(one.low):
+        return write(one.value)
+    return f"{write(one.value)} ({write(one.low)} to {write(one.high)})"
+
+
+def between(one: Interval, write: Callable[[float], str]) -> str:
+    """A value and the ends of its interval; too early to say where an end is not known.
+
+    >>> between(Interval(0.02, -0.01, 0.05, level=0.95, method="normal"), "{:+.2f}".format)
+    '+0.02 (-0.01 to +0.05)'
+    >>> between(Interval(0.02, -inf, inf, level=0.95, method="normal"), "{:+.2f}".format)
+    'too few members yet'
+    """
+    known = isfinite(one.low) and isfinite(one.high)
+    return with_ends(one, write, NOT_YET) if known else NOT_YET
 
 
 def says_something(interval: Interval | None) -> bool:

@@ -12,10 +12,11 @@ from starlette.staticfiles import StaticFiles
 from matinee.desk.artwork import artwork_views
 from matinee.desk.changing import Changing, changes_view
 from matinee.desk.data import data_view, table_view
+from matinee.desk.decision import decision_view
 from matinee.desk.experiments import experiment_view, experiments_view
-from matinee.desk.log import decision_view, log_view
+from matinee.desk.log import log_view
 from matinee.desk.member import member_view, members_view
-from matinee.desk.recovery import payments_view
+from matinee.desk.processing import payments_view
 from matinee.desk.rendering import templates
 from matinee.desk.signing_in import Door, SigningIn
 from matinee.desk.surface import surface_view

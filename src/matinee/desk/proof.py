@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib import resources
 from math import isnan
 from pathlib import Path
 
 from matinee.console import safe, say, show
-from matinee.desk.rendering import templates
+from matinee.desk.numbers import moment
+from matinee.desk.rendering import alone
 from matinee.evaluation import plots
 from matinee.evaluation.gate import LATENCY
 from matinee.evaluation.intervals.base import Interval
@@ -30,22 +30,17 @@ def page(
     `truth` is the true difference, which only a simulated service knows.
     Where support is lacking it holds no estimate, as the judgement does.
     """
-    style = resources.files("matinee.desk").joinpath("static/matinee.css").read_text("utf-8")
-    return (
-        templates()
-        .get_template("proof.html")
-        .render(
-            service=service,
-            simulated=simulated,
-            truth=None if truth is None else f"{truth:+.4f}",
-            style=style,
-            judgement=judgement,
-            made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-            figures=figures(judgement),
-            facts=facts(judgement),
-            values={name: words(interval) for name, interval in judgement.values.items()},
-            difference=words(judgement.verdict.estimate) if judgement.verdict.estimate else None,
-        )
+    return alone(
+        "proof.html",
+        service=service,
+        simulated=simulated,
+        truth=None if truth is None else f"{truth:+.4f}",
+        judgement=judgement,
+        made=f"{moment(datetime.now(UTC))} UTC",
+        figures=figures(judgement),
+        facts=facts(judgement),
+        values={name: words(interval) for name, interval in judgement.values.items()},
+        difference=words(judgement.verdict.estimate) if judgement.verdict.estimate else None,
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+from typing import Any
+
 import jinja2
 
 
@@ -14,3 +17,9 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+
+
+def alone(template: str, **values: Any) -> str:
+    """A page that opens without a server or a network, from a template that takes a `style`."""
+    style = files("matinee.desk").joinpath("static/matinee.css").read_text(encoding="utf-8")
+    return templates().get_template(template).render(style=style, **values)

@@ -7,10 +7,9 @@ from datetime import UTC, datetime, time
 from math import isfinite
 from typing import Any
 
-from matinee.desk.numbers import percent
-from matinee.desk.views import NotFoundError, View, kept
+from matinee.desk.numbers import percent, with_ends
+from matinee.desk.views import NotFoundError, View, changed, kept
 from matinee.evaluation import plots
-from matinee.evaluation.intervals.base import Interval
 from matinee.service.changes import ACTIONS
 from matinee.service.folder import Service
 from matinee.service.overview import Day, Known, Overview, overview
@@ -29,10 +28,7 @@ def surface_view(service: Service) -> View[Overview]:
             )
         return overview(service, name)
 
-    def stamp() -> object:
-        return service.registry.generation(), service.trials.generation()
-
-    return View("/desk/surface", "surface.html", kept(read, "name", stamp=stamp), shown)
+    return View("/desk/surface", "surface.html", kept(read, "name", stamp=changed(service)), shown)
 
 
 def shown(found: Overview) -> dict[str, Any]:
@@ -47,7 +43,7 @@ def shown(found: Overview) -> dict[str, Any]:
                 f"{one.decisions:,}",
                 percent(one.share),
                 f"{one.members:,}",
-                mean(one.value),
+                with_ends(one.value, "{:.4g}".format, "nothing closed yet"),
             )
             for one in found.traffic
         ],
@@ -59,18 +55,6 @@ def shown(found: Overview) -> dict[str, Any]:
         "actions": ACTIONS,
         "verdicts": [(one.id, said) for one in found.versions for said in one.verdicts],
     }
-
-
-def mean(one: Interval) -> str:
-    """
-    >>> mean(Interval(0.5, 0.4, 0.6, level=0.95, method="normal"))
-    '0.5 (0.4 to 0.6)'
-    """
-    if not isfinite(one.value):
-        return "nothing closed yet"
-    if not isfinite(one.low):
-        return f"{one.value:.4g}"
-    return f"{one.value:.4g} ({one.low:.4g} to {one.high:.4g})"
 
 
 def tree(versions: Sequence[Known]) -> list[tuple[int, Known]]:

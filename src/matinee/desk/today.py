@@ -4,7 +4,7 @@ what exploring cost and bought.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,19 +12,21 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from matinee.desk.kept import FAIR, LOOK_AGAIN, Kept
-from matinee.desk.numbers import percent
-from matinee.desk.views import Query, View, kept
+from matinee.desk.numbers import NOT_YET, between, percent
+from matinee.desk.views import Query, View, changed, kept, link
 from matinee.evaluation import plots
-from matinee.evaluation.intervals.base import Interval
+from matinee.service.bought import Bought
 from matinee.service.changes import ACTIONS
-from matinee.service.exploration import Bought, Explored, Spent, explored
+from matinee.service.earned import Beside, Earned, Measured, Standing
+from matinee.service.exploration import Explored, explored
 from matinee.service.folder import Service
-from matinee.service.today import Beside, Earned, Measured, Note, Standing, Today, page, today
+from matinee.service.notes import Note
+from matinee.service.spent import Spent
+from matinee.service.today import Today, today
 
 SOON = 1.0
 """Seconds that the page waits for it before it goes on without."""
 COLUMNS = ("", "decisions", "one brought", "all together", "beside", "difference", "comes to")
-NOT_YET = "too few members yet"
 
 
 class Unit(NamedTuple):
@@ -88,11 +90,7 @@ def today_view(service: Service) -> View[Today]:
     """All of it, read at most once a minute, and after every change; what exploring cost, which is
     of many decisions and takes long, every ten.
     """
-
-    def stamp() -> object:
-        return service.registry.generation(), service.trials.generation()
-
-    quick = kept(lambda _: today(service), stamp=stamp)
+    quick = kept(lambda _: today(service), stamp=changed(service))
     slow = Kept(lambda: explored(service, datetime.now(UTC)), FAIR, service.registry.generation)
 
     async def read(query: Query) -> Today | None:
@@ -140,7 +138,7 @@ def card(one: Standing, currency: str | None) -> Card:
     gain, said, way = headline(first.week, unit)
     return Card(
         one.surface,
-        page("surface", name=one.surface),
+        link("/desk/surface", {"name": one.surface}),
         one.champion or "nobody yet",
         f"since {one.since:%Y-%m-%d}" if one.since else "",
         gain,
@@ -174,12 +172,15 @@ def headline(week: Earned, unit: Unit) -> tuple[str, str, str]:
     first = week.beside[0]
     if not isfinite(first.total.low):
         total = f"{amount(week.total, unit)} {unit.total}"
-        return total, f"this week; {NOT_YET} to hold it against {first.holdout}", ""
+        return total, f"this week; {NOT_YET} to hold it against the holdout {first.holdout}", ""
     low, high = (amount(end, unit, signed=True) for end in (first.total.low, first.total.high))
     way = "more" if first.total.low > 0 else "less" if first.total.high < 0 else ""
     value = amount(first.total.value, unit, signed=True)
-    said = f"this week, beside {first.holdout}: between {low} and {high}"
-    return f"About {value} {unit.total}", said, way
+    beside = f"this week, beside the holdout {first.holdout}"
+    if not way:
+        said = f"{beside}: {value} {unit.total}, which may be anything from {low} to {high}"
+        return "No difference shown yet", said, way
+    return f"About {value} {unit.total}", f"{beside}: between {low} and {high}", way
 
 
 def amount(value: float, unit: Unit, *, signed: bool = False) -> str:
@@ -233,17 +234,6 @@ def _difference(one: Beside, unit: Unit) -> tuple[str, str, str]:
     )
 
 
-def between(one: Interval, write: Callable[[float], str]) -> str:
-    """
-    >>> one = Interval(0.02, -0.01, 0.05, level=0.95, method="normal")
-    >>> between(one, lambda value: f"{value:+.2f}")
-    '+0.02 (-0.01 to +0.05)'
-    """
-    if not all(isfinite(end) for end in (one.value, one.low, one.high)):
-        return NOT_YET
-    return f"{write(one.value)} ({write(one.low)} to {write(one.high)})"
-
-
 @lru_cache(maxsize=32)
 def _picture(first: Measured, unit: Unit) -> tuple[str, str]:
     """A caption and a plot: the difference over time, or what those who decided earned."""
@@ -267,10 +257,9 @@ def explained(one: Explored, currency: str | None) -> dict[str, Any]:
     unit = unit_of(one.surface, "reward", currency)
     cost = one.spent
     gain, said = _cost(cost, unit)
-    link = page("surface", name=one.surface)
     return {
         "surface": one.surface,
-        "link": link,
+        "link": link("/desk/surface", {"name": one.surface}),
         "gain": gain,
         "said": said,
         "bought": list(_bought(one.bought, unit)),

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from matinee.decisions.recent import Recent
 from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
 from matinee.errors import MatineeError
+from matinee.service.folder import Service
 from matinee.service.runtime import NoChampionError
 
 Found = TypeVar("Found")
@@ -115,6 +116,11 @@ def kept(
     anew where `stamp` gives another value.
     """
     return _Keeping(read, name, stamp)
+
+
+def changed(service: Service) -> Callable[[], object]:
+    """A stamp that is another after every change of versions or of experiments."""
+    return lambda: (service.registry.generation(), service.trials.generation())
 
 
 class _Keeping(Generic[Found]):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import islice
@@ -71,6 +71,25 @@ class Receipt(NamedTuple):
     seq: int
     duplicate: bool
     record: msgspec.Struct
+
+
+class Having(NamedTuple):
+    r"""What rows must have: this text, in a column that each of them names.
+
+    >>> Having("member_id", "m1").encoded
+    b'\xa9member_id\xa2m1'
+    """
+
+    column: str
+    text: str
+
+    @property
+    def encoded(self) -> bytes:
+        """How a row that has it holds it. Others may have the same bytes within a value."""
+        return b"".join(map(msgspec.msgpack.encode, self))
+
+    def holds(self, row: Row) -> bool:
+        return bool(row.values[self.column] == self.text)
 
 
 class _Prepared(NamedTuple):
@@ -192,14 +211,8 @@ class Inbox:
         limit: int = -1,
     ) -> list[Row]:
         """Rows with ``after < seq <= until`` in order of arrival, of one table or of all."""
-        where, kind = ("", ()) if table is None else ("kind = ? AND ", (_KIND[table],))
-        found = self._select(
-            f"SELECT seq, kind, known_at, row FROM inbox WHERE {where}"  # noqa: S608 - our words
-            "seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
-            (*kind, after, until, limit),
-        )
-        decode = msgspec.msgpack.decode
-        return [Row(seq, _NAME[kind], known_at, decode(row)) for seq, kind, known_at, row in found]
+        where: dict[str, Any] = {"seq > ?": after, "seq <= ?": until}
+        return self._rows(where if table is None else {"kind = ?": _KIND[table], **where}, limit)
 
     def fields(self, table: str, kind: type[Fields], *, after: int, until: int) -> list[Fields]:
         """Of the rows of a table with ``after < seq <= until``, in order of arrival, the fields
@@ -213,18 +226,35 @@ class Inbox:
         return [decode(row) for (row,) in found]
 
     def batches(
-        self, table: str, *, after: int = -1, until: int = 2**62, limit: int = 2**62
+        self,
+        table: str,
+        *,
+        after: int = -1,
+        until: int = 2**62,
+        limit: int = 2**62,
+        having: Having | None = None,
     ) -> Iterator[list[Row]]:
-        """The same rows of one table, `BATCH_ROWS` at a time and `limit` in all."""
-        while rows := self.rows(table, after=after, until=until, limit=min(limit, BATCH_ROWS)):
-            yield rows
-            after, limit = rows[-1].seq, limit - len(rows)
+        """The same rows of one table, up to `BATCH_ROWS` at a time and `limit` in all.
 
-    def count(self, table: str, *, after: int = -1) -> int:
-        """How many rows of a table have a number above `after`."""
-        ((rows,),) = self._select(
-            "SELECT count(*) FROM inbox WHERE kind = ? AND seq > ?", (_KIND[table], after)
-        )
+        Where only those `having` something are wanted, the others are searched for its bytes and
+        not decoded.
+        """
+        where = {**_where(table, having), "seq <= ?": until}
+        while limit > 0:
+            size = min(limit, BATCH_ROWS)
+            found = self._rows({**where, "seq > ?": after}, size)
+            if rows := [row for row in found if having is None or having.holds(row)]:
+                yield rows
+            if len(found) < size:
+                return
+            after, limit = found[-1].seq, limit - len(rows)
+
+    def count(self, table: str, *, after: int = -1, having: Having | None = None) -> int:
+        """How many rows of a table have a number above `after`; those `having` something, and
+        perhaps a few more, where that is given.
+        """
+        where, values = _sql({**_where(table, having), "seq > ?": after})
+        ((rows,),) = self._select(f"SELECT count(*) FROM inbox WHERE {where}", values)  # noqa: S608
         return int(rows)
 
     def mark_sealed(self, table: str, seq: int) -> None:
@@ -266,6 +296,16 @@ class Inbox:
             connection.executemany("DELETE FROM inbox WHERE seq = ?", ((seq,) for seq in seqs))
         empty_log(self.path)
 
+    def _rows(self, conditions: Mapping[str, Any], limit: int) -> list[Row]:
+        where, values = _sql(conditions)
+        found = self._select(
+            f"SELECT seq, kind, known_at, row FROM inbox WHERE {where}"  # noqa: S608 - our words
+            " ORDER BY seq LIMIT ?",
+            (*values, limit),
+        )
+        decode = msgspec.msgpack.decode
+        return [Row(seq, _NAME[kind], known_at, decode(row)) for seq, kind, known_at, row in found]
+
     def _clock(self) -> tuple[int, int]:
         ((seq, known_at),) = self._select("SELECT seq, known_at FROM clock")
         return seq, known_at
@@ -282,6 +322,17 @@ class Inbox:
                 yield connection
         finally:
             connection.close()
+
+
+def _where(table: str, having: Having | None) -> dict[str, Any]:
+    """The conditions that rows of a table meet, by their SQL; with `having` a few others do too."""
+    of = {"kind = ?": _KIND[table]}
+    return of if having is None else {**of, "instr(row, ?)": having.encoded}
+
+
+def _sql(conditions: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    """All of them as one, and the values in it."""
+    return " AND ".join(conditions), tuple(conditions.values())
 
 
 def _commit_group(connection: sqlite3.Connection, group: list[_Waiting]) -> None:

@@ -16,7 +16,7 @@ import polars as pl
 from matinee.errors import MatineeError
 from matinee.lake.buckets import bucket_of
 from matinee.lake.files import Files, locked
-from matinee.lake.inbox import Inbox, Receipt
+from matinee.lake.inbox import Having, Inbox, Receipt
 from matinee.lake.quarantine import Quarantine
 from matinee.lake.repair import Repaired, discard_torn, repair
 from matinee.lake.rows import records_of
@@ -242,9 +242,10 @@ def _forget(table: Table, member_id: str) -> int:
         discard_torn(table, number)
         inbox = [
             row.seq
-            for rows in table.inbox.batches(table.schema.name)
+            for rows in table.inbox.batches(
+                table.schema.name, having=Having("member_id", member_id)
+            )
             for row in rows
-            if row.values["member_id"] == member_id
         ]
         table.inbox.delete(inbox)
         return sealed.height - kept.height

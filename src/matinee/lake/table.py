@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
 from matinee.errors import MatineeError
-from matinee.lake.buckets import with_bucket
+from matinee.lake.buckets import bucket_of, with_bucket
 from matinee.lake.files import APPENDER, SEALER, Files, Sealed, Snapshot
-from matinee.lake.inbox import Inbox
+from matinee.lake.inbox import Having, Inbox
 from matinee.lake.records import micros
 from matinee.lake.rows import frame_of
 from matinee.lake.schemas import SCHEMAS, TIME, Schema
@@ -25,13 +25,17 @@ SEAL_ROWS = 250_000
 
 @dataclass(frozen=True)
 class Bucket:
-    """The rows of some members, pinned to a snapshot: what a kernel gets. Cheap to send."""
+    """The rows of some members, pinned to a snapshot: what a kernel gets. Cheap to send.
+
+    Where it is one `having` something, no other row is in it.
+    """
 
     table: str
     number: int
     files: tuple[Path, ...]
     tail: pl.DataFrame
     as_of: datetime | None = None
+    having: Having | None = None
 
     @property
     def schema(self) -> Schema:
@@ -43,6 +47,8 @@ class Bucket:
         if self.tail.height or not parts:
             parts.append(self.tail.lazy())
         rows = pl.concat(parts)
+        if self.having is not None:
+            rows = rows.filter(pl.col(self.having.column) == self.having.text)
         return rows if self.as_of is None else rows.filter(pl.col("known_at") <= self.as_of)
 
     def read(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -75,18 +81,29 @@ class Table:
         rows are appended later whose source says that they were known before. A tail that is too
         long to hold is sealed first. Waits for a commit that is under way.
         """
-        with self.files.lock():
-            if as_of is not None:
-                self.inbox.settle(micros(as_of))
-            snapshot = self.files.snapshot()
-            if self.inbox.count(self.schema.name, after=snapshot.watermark) > SEAL_ROWS:
-                self.drain()
-                snapshot = self.files.snapshot()
-            tails = self.bucketed(self._unsealed(snapshot))
-        return [
-            self.sealed(number, snapshot, tails.get(number), as_of)
-            for number in range(self.bucket_count)
-        ]
+        return self._now(range(self.bucket_count), as_of)
+
+    def of_member(self, member_id: str, as_of: datetime | None = None) -> Bucket:
+        """One member's rows, the same as in `buckets`: of the tail, only theirs are decoded.
+
+        Raises `ValueError` for a table that is not about members.
+        """
+        if not self.schema.bucketed:
+            raise ValueError(f"{self.schema.name} is not about members")
+        number = bucket_of(member_id, self.bucket_count)
+        (own,) = self._now([number], as_of, Having("member_id", member_id))
+        return own
+
+    def of_id(self, column: str, text: str, as_of: datetime | None = None) -> list[Bucket]:
+        """The rows with this text in a column of the key, whose members need not be known.
+
+        They are those of all `buckets`; of the tail, only these are decoded. Raises `ValueError`
+        for a column that may be left out, holds no text or is not of the key.
+        """
+        named = self.schema.required.intersection(self.schema.key)
+        if column not in named or self.schema.columns[column] != pl.String:
+            raise ValueError(f"rows of {self.schema.name} are not found by {column}")
+        return self._now(range(self.bucket_count), as_of, Having(column, text))
 
     def sealed(
         self,
@@ -166,6 +183,29 @@ class Table:
         replaced = self.files.snapshot().of(number)
         self.files.commit(self.files.write({number: rows}), replaced)
 
+    def _now(
+        self, numbers: Iterable[int], as_of: datetime | None, having: Having | None = None
+    ) -> list[Bucket]:
+        """These buckets at this moment, as far as their rows are `having` something."""
+        with self.files.lock():
+            if as_of is not None:
+                self.inbox.settle(micros(as_of))
+            snapshot = self.files.snapshot()
+            if self._long(snapshot, having):
+                self.drain()
+                snapshot = self.files.snapshot()
+            tails = self.bucketed(self._unsealed(snapshot, having=having))
+        buckets = (self.sealed(each, snapshot, tails.get(each), as_of) for each in numbers)
+        return [replace(bucket, having=having) for bucket in buckets]
+
+    def _long(self, snapshot: Snapshot, having: Having | None) -> bool:
+        """Whether what waits is too long to hold. Those `having` something are only counted among
+        many: for that all of them are read.
+        """
+        name, after = self.schema.name, snapshot.watermark
+        counts = (self.inbox.count(name, after=after, having=of) for of in (None, having))
+        return all(rows > SEAL_ROWS for rows in counts)
+
     def _seal(self, limit: int) -> int:
         snapshot = self.files.snapshot()
         rows = self._unsealed(snapshot, limit)
@@ -175,8 +215,12 @@ class Table:
             self.inbox.mark_sealed(self.schema.name, last)
         return rows.height
 
-    def _unsealed(self, snapshot: Snapshot, limit: int = 2**62) -> pl.DataFrame:
-        batches = self.inbox.batches(self.schema.name, after=snapshot.watermark, limit=limit)
+    def _unsealed(
+        self, snapshot: Snapshot, limit: int = 2**62, having: Having | None = None
+    ) -> pl.DataFrame:
+        batches = self.inbox.batches(
+            self.schema.name, after=snapshot.watermark, limit=limit, having=having
+        )
         empty = pl.DataFrame(schema=self.schema.stored)
         return pl.concat([empty, *(frame_of(rows, self.schema) for rows in batches)])
 

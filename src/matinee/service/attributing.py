@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from matinee.errors import MatineeError
-from matinee.evaluation.attribution import Attribution, Units, attribution, mean_of
+from matinee.evaluation.attribution import Attribution, Units, attribution
 from matinee.evaluation.intervals.base import Interval
 from matinee.lake.table import Bucket, collect
 from matinee.models import Vocabulary
 from matinee.service.folder import Service
 from matinee.service.logged import eligible_sets
+from matinee.service.means import mean_by_member, numbers
 from matinee.service.outcomes import about_subjects, first_choices
 from matinee.surfaces import Surface
 
@@ -143,15 +142,10 @@ def _units(rows: pl.DataFrame, sets: Mapping[str, Sequence[str]]) -> Units:
     )
 
 
-def numbers(column: pl.Series) -> NDArray[np.int64]:
-    """A number for each value of a column, the same for the same."""
-    return column.rank("dense").cast(pl.Int64).to_numpy()
-
-
 def _arm(policy: str, rows: pl.DataFrame) -> Arm:
-    member = numbers(rows["member_id"])
-    means = {reading: mean_of(rows[reading].to_numpy(), member) for reading in READINGS}
-    return Arm(policy, rows.height, int(np.unique(member).size), means)
+    members = rows["member_id"]
+    means = {reading: mean_by_member(rows[reading], members) for reading in READINGS}
+    return Arm(policy, rows.height, members.n_unique(), means)
 
 
 def _names(rows: pl.DataFrame) -> list[str]:

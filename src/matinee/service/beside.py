@@ -9,6 +9,7 @@ from typing import Literal
 
 from matinee.service.folder import Service
 from matinee.service.previewing import Line, Preview
+from matinee.service.trying import state_of
 from matinee.surfaces import Titles
 
 Because = Literal["asked", "challenger", "experiment", "champion"]
@@ -104,7 +105,7 @@ def _others(service: Service, at: datetime) -> Iterator[Other]:
     if challenger := service.registry.alias(Titles.name, "challenger"):
         yield Other(challenger.id, "challenger")
     for one in service.trials.plan().experiments:
-        if one.surface == Titles.name and one.runs(at) and not one.halted:
+        if one.surface == Titles.name and state_of(one, at) == "runs":
             for arm in one.arms[1:]:
                 yield Other(arm.serves, "experiment", one.name)
     if champion := service.registry.alias(Titles.name, "champion"):

@@ -15,6 +15,7 @@ from matinee.errors import MatineeError
 from matinee.ready import ready
 from matinee.registry import Approvals, against_champion, parse_version
 from matinee.service.folder import Service
+from matinee.service.trying import GOING, state_of
 
 Name = Literal["promote", "approve", "roll_back", "stop", "start", "halt", "resume", "end", "win"]
 Kind = Literal["version", "surface", "experiment"]
@@ -101,7 +102,7 @@ def _stop(service: Service, wanted: Change, by: str) -> str:
     running = [
         one.name
         for one in service.trials.all()
-        if one.surface == surface and not one.halted and now < one.until
+        if one.surface == surface and state_of(one, now) in GOING
     ]
     if not running:
         raise MatineeError(

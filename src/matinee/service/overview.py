@@ -12,23 +12,23 @@ from typing import Any, Literal
 
 import polars as pl
 
-from matinee.evaluation.attribution import mean_of
 from matinee.evaluation.intervals.base import Interval
 from matinee.lake.table import collect
 from matinee.registry import Approvals, Change, Judged, Version
 from matinee.registry.changes import reigns_of
 from matinee.service.audit import Line, audit
 from matinee.service.changes import Name
+from matinee.service.days import WEEK
 from matinee.service.folder import Service
+from matinee.service.means import mean_by_member
 from matinee.service.outcomes import counted
-from matinee.service.trying import Trying, trying
+from matinee.service.reigns import crowned, reigns, since
+from matinee.service.rewards import rewards
+from matinee.service.trying import GOING, Trying, trying
 from matinee.surfaces import Surface
 
-WEEK = timedelta(days=7)
 DAYS = 30
 """Days that are told one by one."""
-GOING = {"runs", "to come"}
-CROWNED = {"promote", "approve", "override", "roll_back"}
 
 State = Literal["champion", "challenger", "was champion", "never champion"]
 
@@ -115,7 +115,7 @@ def overview(service: Service, name: str, now: datetime | None = None) -> Overvi
     surface, at = service.surface(name), now or datetime.now(UTC)
     registry = service.registry
     champion, challenger = registry.alias(name, "champion"), registry.alias(name, "challenger")
-    crowned = [one for one in registry.history(name) if one.action in CROWNED]
+    crownings = crowned(service, name)
     tried = trying(service, name, at)
     decided = _decided(service, surface, at)
     can: list[Name] = ["roll_back"] if len(reigns_of(service.store, name)) > 1 else []
@@ -128,9 +128,9 @@ def overview(service: Service, name: str, now: datetime | None = None) -> Overvi
         surface.window,
         surface.slots,
         champion.id if champion else None,
-        crowned[-1].at if crowned else None,
+        since(crownings),
         challenger.id if challenger else None,
-        tuple(_versions(service, name, crowned, tried)),
+        tuple(_versions(service, name, crownings, tried)),
         tuple(_traffic(decided.filter(pl.col("at") > at - WEEK))),
         tuple(_days(decided)),
         tried,
@@ -140,7 +140,7 @@ def overview(service: Service, name: str, now: datetime | None = None) -> Overvi
 
 
 def _versions(
-    service: Service, surface: str, crowned: Sequence[Change], tried: Trying
+    service: Service, surface: str, crownings: Sequence[Change], tried: Trying
 ) -> Iterator[Known]:
     """The versions, the newest first."""
     champion = service.registry.alias(surface, "champion")
@@ -151,7 +151,7 @@ def _versions(
     going = [one for one in tried.experiments if one.state in GOING]
     busy = {arm.serves for one in going for arm in one.arms}
     for one in reversed(service.registry.versions(surface)):
-        reigns = tuple(_reigns(one.id, crowned))
+        reigned = tuple(reigns(one.id, crownings))
         yield Known(
             one.id,
             one.model,
@@ -160,8 +160,8 @@ def _versions(
             one.data_as_of,
             one.registered_at,
             one.by,
-            _state(one, champion, challenger, reigned=bool(reigns)),
-            reigns,
+            _state(one, champion, challenger, reigned=bool(reigned)),
+            reigned,
             tuple(_said(each) for each in reversed(verdicts) if each.candidate == one.id),
             _numbers(one.metrics),
             _can(one, champion, passed=one.id in passed, busy=one.id in busy),
@@ -189,14 +189,6 @@ def _state(
     return "was champion" if reigned else "never champion"
 
 
-def _reigns(version: str, crowned: Sequence[Change]) -> Iterator[tuple[datetime, datetime | None]]:
-    """From when until when it was champion."""
-    ends = [*(one.at for one in crowned[1:]), None]
-    for change, end in zip(crowned, ends, strict=False):  # there may be none
-        if change.new == version:
-            yield change.at, end
-
-
 def _said(one: Judged) -> Said:
     return Said(one.at, one.by, one.champion, one.outcome, one.turn, one.alpha, one.reasons)
 
@@ -217,24 +209,15 @@ def _decided(service: Service, surface: Surface, at: datetime) -> pl.DataFrame:
     """member_id, at, policy, arm, reward of the decisions of the last days; reward is null while a
     window is open, or where an earlier decision tells of the same money.
     """
-    since = at - timedelta(days=DAYS)
+    first = at - timedelta(days=DAYS)
     decisions = service.lake.scan("decisions").filter(
-        pl.col("surface") == surface.name, pl.col("at").is_between(since, at)
+        pl.col("surface") == surface.name, pl.col("at").is_between(first, at)
     )
-    outcomes = (
-        service.lake.scan("outcomes")
-        .filter(
-            pl.col("surface") == surface.name,
-            pl.col("decided_at") >= since,
-            pl.col("closed_at") <= at,
-        )
-        .group_by("decision_id")
-        .agg(pl.col("reward").sum())
-    )
+    outcomes = rewards(service, surface, at, pl.col("decided_at") >= first)
     told = counted(decisions, surface).select("decision_id").with_columns(counts=True)
     known = (
         decisions.select("decision_id", "member_id", "at", "policy", "arm")
-        .join(outcomes, on="decision_id", how="left")
+        .join(outcomes.select("decision_id", "reward"), on="decision_id", how="left")
         .join(told, on="decision_id", how="left")
         .with_columns(reward=pl.when(pl.col("counts")).then(pl.col("reward")))
     )
@@ -266,5 +249,4 @@ def _days(decided: pl.DataFrame) -> Iterator[Day]:
 def _value(rows: pl.DataFrame) -> Interval:
     """The mean reward of the decisions that have one."""
     known = rows.filter(pl.col("reward").is_not_null())
-    codes = known["member_id"].rank("dense").cast(pl.Int64).to_numpy()
-    return mean_of(known["reward"].to_numpy(), codes)
+    return mean_by_member(known["reward"], known["member_id"])

@@ -1,59 +1,44 @@
-"""What an experiment shows: its arms, its metrics at every look, its segments, and a verdict."""
+"""What an experiment shows: its arms, what each treatment brought beside the control, a verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import NamedTuple
+from math import inf, nan
+from typing import Any
 
+import msgspec
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
+from matinee.engine import Serial
 from matinee.errors import MatineeError
-from matinee.evaluation.gate import needed
 from matinee.evaluation.intervals.base import Interval
-from matinee.experiments.arms import Arm
-from matinee.experiments.effects import Effect, compare
-from matinee.experiments.plan import Experiment
+from matinee.experiments.plan import NEVER, Experiment, Plan
 from matinee.experiments.sample_ratio import sample_ratio_anytime
-from matinee.experiments.segments import Heterogeneity, by_segment
-from matinee.experiments.sequential import AsymptoticSequence
-from matinee.lake.table import collect
+from matinee.experiments.segments import Heterogeneity
 from matinee.registry.trials import Outcome
-from matinee.service.arms import Arms, arm_name
 from matinee.service.folder import Service
-from matinee.service.outcomes import counted
+from matinee.service.tallies import Asked, Span, Tally, tally
+from matinee.service.treated import NOWHERE, Guardrail, Metric, Rules, Secondary, Treated, treated
+from matinee.service.verdicts import verdict
 
-BEFORE = timedelta(days=28)
-"""How far back what a member watched before they entered is looked at."""
-UNEVEN = 0.001
-"""A sample ratio less likely than this is not bad luck."""
+__all__ = [
+    "Guardrail",
+    "Metric",
+    "Reading",
+    "Secondary",
+    "Side",
+    "Treated",
+    "on_record",
+    "read",
+    "watch",
+]
+
 LOOKS = 60
 """Looks that are kept, at most, evenly spaced."""
-REWARD, MINUTES, PREVIOUS, NEW = range(4)
-COLUMNS = {REWARD: "reward", MINUTES: "minutes watched"}
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One metric, a member: the means of both arms, and the treatment less the control.
-
-    `removed` is the share of the variance that what was known before took away; `relative` the
-    difference as a share of the control's. Intervals and the p-value hold at every look.
-    """
-
-    name: str
-    treatment: float
-    control: float
-    difference: Interval
-    relative: Interval
-    pvalue: float
-    removed: float
+INFINITE = {"low": -inf, "high": inf}
 
 
 @dataclass(frozen=True)
@@ -69,9 +54,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Reading:
-    """An experiment at a time, its first arm the control. `looks` are the difference in the first
-    metric at the end of days, with the members until then; `left_out` members were seen in two
-    arms, or are held out now. `evenness` is a p-value that holds at every look.
+    """An experiment at a time, its first side the control, and each of the others beside it.
+
+    `left_out` members were seen in two arms, or are held out now. `evenness` is a p-value that
+    holds at every look. `best` is the treatment that did best of those that beat the control, where
+    there is one.
     """
 
     experiment: Experiment
@@ -79,21 +66,41 @@ class Reading:
     sides: tuple[Side, ...]
     left_out: int
     evenness: float
-    metrics: tuple[Metric, ...]
-    looks: tuple[tuple[datetime, int, Interval], ...]
-    countries: Heterogeneity
+    treatments: tuple[Treated, ...]
     outcome: Outcome
     reasons: tuple[str, ...]
     next_steps: tuple[str, ...]
     breached: bool = False
+    best: str | None = None
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those of the first treatment, which is the only one of two arms."""
+        return self.treatments[0].metrics
+
+    @property
+    def looks(self) -> tuple[tuple[datetime, int, Interval], ...]:
+        """Those of the first treatment."""
+        return self.treatments[0].looks
+
+    @property
+    def countries(self) -> Heterogeneity:
+        """Those of the first treatment."""
+        return self.treatments[0].countries
 
     def remember(self, service: Service, by: str) -> None:
-        """Put it on record."""
+        """Put it on record, all but looks and countries."""
         more = {
             "at": self.at,
             "members": {side.name: side.members for side in self.sides},
+            "decisions": {side.name: side.decisions for side in self.sides},
+            "left_out": self.left_out,
             "evenness": self.evenness,
             "metrics": self.metrics,
+            "treatments": [replace(one, looks=(), countries=NOWHERE) for one in self.treatments],
+            "next_steps": self.next_steps,
+            "breached": self.breached,
+            "best": self.best,
         }
         service.trials.read(
             self.experiment.name,
@@ -105,79 +112,72 @@ class Reading:
         )
 
 
-class _Units(NamedTuple):
-    """Members: their numbers [N, 4], in the order of REWARD to NEW, and whose they are."""
-
-    rows: Floats
-    treated: NDArray[np.bool_]
-    country: NDArray[np.object_]
-
-    def take(self, which: NDArray[np.bool_]) -> _Units:
-        return _Units(self.rows[which], self.treated[which], self.country[which])
-
-    def effect(self, column: int, *, relative: bool = False) -> Effect:
-        arms = (Arm.of(self.rows[self.treated]), Arm.of(self.rows[~self.treated]))
-        return compare(*arms, column=column, relative=relative, adjust=(PREVIOUS, NEW))
-
-
 def read(
     service: Service, name: str, *, now: datetime | None = None, alpha: float = 0.05
 ) -> Reading:
-    """Read an experiment of two arms: what a member's decisions brought since they entered, as far
-    as windows are closed, and what they watched while it ran.
+    """Read an experiment: what a member's decisions brought since they entered, as far as windows
+    are closed, and what they watched while it ran and was not halted.
 
     A member enters with their first decision whose window is closed. What they watched in the 28
     days before takes variance away (CUPED). Where rewards tell of a subject, as those of payments
     of an invoice, the first decision on it counts and no later one, which tells of the same money.
     Everything may be read every day: see
-    :class:`~matinee.experiments.sequential.AsymptoticSequence`. Countries share `alpha` between
-    them, and so do the metrics. Where one falls by more than `experiments.tolerance`, the guardrail
-    is breached.
+    :class:`~matinee.experiments.sequential.AsymptoticSequence`. Treatments share `alpha`, and of
+    the share of one the metrics have it between them, the countries once more, and those metrics
+    that decide nothing once more. Where a metric falls by more than `experiments.tolerance`, the
+    guardrail is breached.
 
-    Raises `MatineeError` where there is no such experiment, or it has more than two arms.
+    The log is read bucket by bucket: in memory are the rows of one, sums, and one number of each
+    member, for the median. Raises `MatineeError` where there is no such experiment.
     """
     one, now = service.trials.get(name), now or datetime.now(UTC)
-    if len(one.arms) != 2:
-        raise MatineeError(
-            f"{name!r} cannot be read",
-            why="it does not compare one version with the champion",
-            next_step="start one with two arms",
-        )
-    members, closed, left_out, decided = _logged(service, one, now)
+    asked = _asked(service, one, now)
+    sums = _tallied(service, asked)
+    last, (control, *others) = len(asked.ends) - 1, one.arms
     sides = tuple(
         Side(
             arm.name,
             arm.serves,
             arm.share,
-            members.filter(pl.col("arm") == arm.name).height,
-            decided.get(arm.name, 0),
+            sums.at(arm.name, last).units,
+            sums.decided.get(arm.name, 0),
         )
         for arm in one.arms
     )
-    evenness = sample_ratio_anytime(
-        [side.members for side in sides], [side.share for side in sides]
+    sizes = [side.members for side in sides]
+    evenness = sample_ratio_anytime(sizes, [side.share for side in sides])
+    rules = _rules(service, asked, alpha)
+    treatments = tuple(treated(sums, control.name, arm.name, arm.serves, rules) for arm in others)
+    found = verdict(one, sizes, evenness, treatments)
+    return Reading(one, now, sides, sums.left_out, evenness, treatments, *found)
+
+
+def on_record(service: Service, name: str) -> Reading | None:
+    """The latest reading of an experiment as it stands on record, without looks and countries;
+    `None` where there is none, or only its outcome stands.
+    """
+    step = service.trials.latest(name)
+    if step is None or not (step.body.get("treatments") or step.body.get("metrics")):
+        return None
+    one, body = service.trials.get(name), step.body
+    counts = [body.get(what) or {} for what in ("members", "decisions")]
+    sides = tuple(
+        Side(arm.name, arm.serves, arm.share, *(int(each.get(arm.name, 0)) for each in counts))
+        for arm in one.arms
     )
-    members = _watched(service, members, _until(service, one, now))
-    asked, treatment = service.settings.experiments, one.arms[1].name
-    sequence = AsymptoticSequence(tightest_at=asked.tightest_at, alpha=alpha / len(COLUMNS))
-    units = _units(members, closed, now, treatment)
-    metrics = tuple(_metric(units, column, sequence) for column in _told(one.surface))
-    looks = tuple(
-        (end, len(seen.rows), sequence.read(seen.effect(REWARD))[0])
-        for end in _ends(one, now)
-        if len((seen := _units(members, closed, end, treatment)).rows)
+    return Reading(
+        one,
+        msgspec.convert(body["at"], datetime),
+        sides,
+        int(body.get("left_out", 0)),
+        float(body["evenness"]),
+        _treatments(one, body),
+        msgspec.convert(step.reason, Outcome),
+        tuple(body["reasons"]),
+        tuple(body.get("next_steps", ())),
+        breached=bool(body.get("breached", False)),
+        best=body.get("best"),
     )
-    by_country = {
-        country: units.take(units.country == country).effect(REWARD)
-        for country in sorted(set(units.country.tolist()))
-    }
-    countries = by_segment(
-        by_country,
-        alpha,
-        read=lambda effect, share: replace(sequence, alpha=share).read(effect),
-    )
-    found = _verdict(one, sides, evenness, metrics, asked.tolerance)
-    return Reading(one, now, sides, left_out, evenness, metrics, looks, countries, *found)
 
 
 def watch(service: Service) -> str:
@@ -186,7 +186,7 @@ def watch(service: Service) -> str:
     """
     halted, failed, now = list[str](), list[str](), datetime.now(UTC)
     for one in service.trials.plan().experiments:
-        if one.halted or not one.runs(now) or len(one.arms) != 2:
+        if one.halted or not one.runs(now):
             continue
         try:
             found = read(service, one.name, now=now)
@@ -201,111 +201,48 @@ def watch(service: Service) -> str:
     return f"halted {', '.join(halted)}" if halted else ""
 
 
-def _until(service: Service, one: Experiment, now: datetime) -> datetime:
-    """Until when members had their arms."""
-    halts = [step.at for step in service.trials.history(one.name) if step.action == "halt"]
-    return min([now, one.until, *(halts[-1:] if one.halted else [])])
-
-
-def _told(surface: str) -> tuple[int, ...]:
-    """What is told of a surface: watching has nothing to do with what is charged."""
-    return (REWARD,) if surface == "payments" else (REWARD, MINUTES)
-
-
-def _logged(
-    service: Service, one: Experiment, now: datetime
-) -> tuple[pl.DataFrame, pl.DataFrame, int, dict[str, int]]:
-    """Members by arm with when they entered; what their closed decisions brought; how many were in
-    two arms or are held out; and decisions by arm.
-    """
-    arms = {arm_name(one.name, arm.name): arm.name for arm in one.arms}
-    logged = service.lake.scan("decisions").filter(
-        pl.col("surface") == one.surface,
-        pl.col("at") >= one.start,
-        pl.col("arm").is_in(list(arms)),
-    )
-    mine = counted(logged, service.surface(one.surface)).select(
-        "decision_id", "member_id", "at", "context", arm=pl.col("arm").replace(arms)
-    )
-    outcomes = (
-        service.lake.scan("outcomes")
-        .filter(
-            pl.col("surface") == one.surface,
-            pl.col("decided_at") >= one.start,
-            pl.col("closed_at") <= now,
-        )
-        .join(mine.select("decision_id"), on="decision_id", how="semi")
-        .group_by("decision_id")
-        .agg(reward=pl.col("reward").sum(), closed_at=pl.col("closed_at").max())
-    )
-    closed = collect(mine.join(outcomes, on="decision_id"), "decisions").sort("at", "decision_id")
-    members = closed.group_by("member_id", maintain_order=True).agg(
-        pl.col("arm").first(),
-        arms=pl.col("arm").n_unique(),
-        country=pl.col("context").first().str.json_path_match("$.country").fill_null("none"),
-        entered_at=pl.col("at").first(),
-        seen_at=pl.col("closed_at").first(),
-    )
-    plan = Arms(service)
-    held = [plan.holds(one.surface, member, now) for member in members["member_id"]]
-    stays = (members["arms"] == 1) & ~pl.Series(held, dtype=pl.Boolean)
-    decided = collect(mine.group_by("arm").agg(decisions=pl.len()), "decisions")
-    return (
-        members.filter(stays).drop("arms"),
-        closed.select("member_id", "closed_at", "reward"),
-        int((~stays).sum()),
-        dict(decided.iter_rows()),
+def _asked(service: Service, one: Experiment, now: datetime) -> Asked:
+    return Asked(
+        one,
+        service.surface(one.surface),
+        tuple(_ends(one, now)),
+        min(now, one.until),
+        _halted(service, one),
+        Plan(holdouts=service.trials.plan().holdouts),
+        service.salt(),
     )
 
 
-def _watched(service: Service, members: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """The members with minutes watched since they entered and in the weeks before, and whether they
-    were `new`, without any of those.
-    """
-    first = min(members["entered_at"].to_list(), default=now)
-    plays = (
-        service.lake.scan("events")
-        .filter(pl.col("kind") == "play", pl.col("ts").is_between(first - BEFORE, now))
-        .select("member_id", "ts", minutes=pl.col("value").fill_null(0.0))
-    )
-    known = collect(plays, "events").join(members.select("member_id", "entered_at"), on="member_id")
-    since = pl.col("ts") >= pl.col("entered_at")
-    earlier = ~since & (pl.col("ts") >= pl.col("entered_at") - BEFORE)
-    minutes = known.group_by("member_id").agg(
-        minutes=pl.col("minutes").filter(since).sum(),
-        previous=pl.col("minutes").filter(earlier).sum(),
-        new=(~earlier.any()).cast(pl.Float64),
-    )
-    return members.join(minutes, on="member_id", how="left").with_columns(
-        pl.col("minutes", "previous").fill_null(0.0), pl.col("new").fill_null(1.0)
-    )
+def _halted(service: Service, one: Experiment) -> tuple[Span, ...]:
+    """The stretches from and before which it was halted."""
+    spans, since = list[Span](), None
+    for step in service.trials.history(one.name, readings=False):
+        halted = step.kind == "experiment" and step.body["halted"] is not None
+        if halted and since is None:
+            since = step.at
+        elif since is not None and step.kind == "experiment" and not halted:
+            spans.append((since, step.at))
+            since = None
+    return (*spans, (since, NEVER)) if since else tuple(spans)
 
 
-def _units(members: pl.DataFrame, closed: pl.DataFrame, at: datetime, treatment: str) -> _Units:
-    """The members who had entered by a time, with what their decisions had brought then."""
-    brought = (
-        closed.filter(pl.col("closed_at") <= at)
-        .group_by("member_id")
-        .agg(reward=pl.col("reward").sum())
-    )
-    rows = members.filter(pl.col("seen_at") <= at).join(brought, on="member_id")
-    return _Units(
-        rows.select("reward", "minutes", "previous", "new").to_numpy(),
-        (rows["arm"] == treatment).to_numpy(),
-        rows["country"].to_numpy().astype(object),
-    )
+def _tallied(service: Service, asked: Asked) -> Tally:
+    """The sums over all members."""
+    tables = (service.lake.tables[name].buckets() for name in ("decisions", "outcomes", "events"))
+    return Serial().map_reduce(tally, list(zip(*tables, strict=True)), Tally.__add__, asked)
 
 
-def _metric(units: _Units, column: int, sequence: AsymptoticSequence) -> Metric:
-    effect = units.effect(column)
-    difference, pvalue = sequence.read(effect)
-    relative, _ = sequence.read(units.effect(column, relative=True))
-    treatment, control = (
-        float(units.rows[which, column].mean()) if which.any() else float("nan")
-        for which in (units.treated, ~units.treated)
+def _rules(service: Service, asked: Asked, alpha: float) -> Rules:
+    """Watching has nothing to do with what is charged."""
+    settings, one = service.settings.experiments, asked.experiment
+    return Rules(
+        asked.ends,
+        treatments=len(one.arms) - 1,
+        alpha=alpha,
+        tightest_at=settings.tightest_at,
+        tolerance=settings.tolerance,
+        minutes=one.surface != "payments",
     )
-    removed = effect.removed
-    return Metric(COLUMNS[column], treatment, control, difference, relative, pvalue, removed)
 
 
 def _ends(one: Experiment, now: datetime) -> list[datetime]:
@@ -316,45 +253,22 @@ def _ends(one: Experiment, now: datetime) -> list[datetime]:
     return [*(end for end, later in pairwise([*ends, now]) if end < later), now]
 
 
-def _verdict(
-    one: Experiment,
-    sides: Sequence[Side],
-    evenness: float,
-    metrics: Sequence[Metric],
-    tolerance: float,
-) -> tuple[Outcome, tuple[str, ...], tuple[str, ...], bool]:
-    """What all of it comes to, why, what to do next, and whether a guardrail is breached."""
-    ended = (f"matinee experiments end {one.name} --reason '...'",)
-    if evenness < UNEVEN:
-        found = " and ".join(f"{side.members:,} in {side.name}" for side in sides)
-        reason = f"something beside chance chose who is where: {found} (p = {evenness:.2g})"
-        step = "find out what, then start another experiment: this one cannot be read"
-        return "broken", (reason,), (step,), False
-    worse = [
-        metric for metric in metrics if metric.difference.high < -tolerance * abs(metric.control)
-    ]
-    if worse:
-        said = tuple(
-            f"{metric.name} falls by more than {tolerance:.0%}: at best by "
-            f"{-metric.difference.high:.4g} of {metric.control:.4g}"
-            for metric in worse
-        )
-        return "worse", said, ended, True
-    first = metrics[0]
-    ends = f"{first.difference.low:+.4g} to {first.difference.high:+.4g}"
-    if first.difference.low > 0:
-        reason = f"the treatment is better: {first.name} of a member {ends}"
-        return "better", (reason,), (f"matinee experiments win {one.name} --reason '...'",), False
-    if first.difference.high < 0:
-        reason = f"the treatment is worse: {first.name} of a member {ends}"
-        return "worse", (reason,), ended, False
-    return "open", (f"nothing shown yet: {first.name} of a member {ends}",), _more(first), False
+def _treatments(one: Experiment, body: Mapping[str, Any]) -> tuple[Treated, ...]:
+    """Those of a record; one of before there were several has the metrics of the only one."""
+    first = {"arm": one.arms[1].name, "serves": one.arms[1].serves}
+    told = body.get("treatments") or [{**first, "metrics": body["metrics"]}]
+    return msgspec.convert(_numbers(told), tuple[Treated, ...])
 
 
-def _more(metric: Metric) -> tuple[str, ...]:
-    """How much longer it may take."""
-    width, value = metric.difference.high - metric.difference.value, abs(metric.difference.value)
-    if not np.isfinite(width) or not value > 0 or width > 100 * value:
-        return ("let it run",)
-    times = needed(100, width, value) / 100
-    return (f"let it run to some {max(times, 1.1):.1f} times its members, were it as it looks now",)
+def _numbers(told: Any) -> Any:
+    """What was told, with the numbers that JSON does not know.
+
+    >>> _numbers([{"value": None, "low": None, "high": 1.0}])
+    [{'value': nan, 'low': -inf, 'high': 1.0}]
+    """
+    if isinstance(told, dict):
+        return {
+            name: INFINITE.get(name, nan) if value is None else _numbers(value)
+            for name, value in told.items()
+        }
+    return [_numbers(each) for each in told] if isinstance(told, list) else told

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from matinee.errors import MatineeError
 from matinee.evaluation.attribution import mean_of
@@ -21,6 +20,7 @@ from matinee.lake.table import collect
 from matinee.payments.money import unit
 from matinee.payments.reasons import Reasons
 from matinee.service.folder import Service
+from matinee.service.means import mean_by_member, numbers
 
 SOON = timedelta(days=10)
 GROUPS = ("processor", "country", "reason")
@@ -146,7 +146,8 @@ def funnel(due: pl.DataFrame) -> tuple[Step, ...]:
 def _lines(bills: pl.DataFrame) -> Iterator[Line]:
     for group in GROUPS:
         named = bills.with_columns(pl.col(group).fill_null("unknown"))
-        for (name,), rows in sorted(named.group_by(group), key=lambda part: -part[1].height):
+        parts = named.group_by(group)
+        for (name,), rows in sorted(parts, key=lambda part: (-part[1].height, str(part[0]))):
             yield _line(group, str(name), rows)
 
 
@@ -160,13 +161,13 @@ def _line(group: str, name: str, rows: pl.DataFrame) -> Line:
         rows.height,
         rows["member_id"].n_unique(),
         rows.height - over.height,
-        _mean(settled["soon"], settled["member_id"]),
-        _mean(over["paid"], over["member_id"]),
+        mean_by_member(settled["soon"], settled["member_id"]),
+        mean_by_member(over["paid"], over["member_id"]),
         _ratio(over["attempts"], over["paid"], over["member_id"]),
         float(rows["brought"].sum()),
         float(rows["fees"].sum()),
         float(rows["penalties"].sum()),
-        _mean(net, rows["member_id"]),
+        mean_by_member(net, rows["member_id"]),
     )
 
 
@@ -273,18 +274,10 @@ def worth_of(found: pl.Series, rates: Mapping[str, float]) -> pl.Expr:
     )
 
 
-def _mean(values: pl.Series, members: pl.Series) -> Interval:
-    return mean_of(values.cast(pl.Float64).to_numpy(), _codes(members))
-
-
 def _ratio(above: pl.Series, below: pl.Series, members: pl.Series) -> Interval:
     """The ratio of two sums, with its interval by the delta method."""
     counts, paid = above.to_numpy(), below.to_numpy()
     if not paid.sum():
         return mean_of(np.zeros(0), np.zeros(0, np.int64))
     ratio = counts.sum() / paid.sum()
-    return mean_of(ratio + (counts - ratio * paid) / paid.mean(), _codes(members))
-
-
-def _codes(members: pl.Series) -> NDArray[np.int64]:
-    return members.rank("dense").cast(pl.Int64).to_numpy()
+    return mean_of(ratio + (counts - ratio * paid) / paid.mean(), numbers(members))

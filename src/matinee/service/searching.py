@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
@@ -12,9 +12,8 @@ import polars as pl
 from msgspec import Meta
 
 from matinee.errors import MatineeError
-from matinee.lake.buckets import bucket_of
 from matinee.lake.records import Id, MemberId, Time, Title
-from matinee.lake.table import Bucket, collect
+from matinee.lake.table import collect
 from matinee.lake.validate import EARLIEST
 from matinee.service.folder import Service
 from matinee.surfaces import Titles
@@ -111,12 +110,11 @@ class Found:
 def search(service: Service, query: Query) -> Found:
     """The decisions that are asked for, sealed or not, newest first, a page of 50.
 
-    With a member their bucket alone is read, all of it. Otherwise, where `query.since` is not
+    With a member their rows alone are read, all of them. Otherwise, where `query.since` is not
     given, the last 7 days before `query.until`, or of the log.
     """
-    buckets = buckets_of(service, "decisions")
-    read = [bucket_with(query.member, buckets)] if query.member else buckets
-    log = pl.concat([bucket.scan() for bucket in read])
+    table = service.lake.tables["decisions"]
+    log = table.of_member(query.member).scan() if query.member else table.scan()
     since = query.since if query.member or query.since else _week(log, query.until)
     rows = log.filter(_wanted(service, query), _between(since, query.until))
     counted = not query.before and (query.member or not query.title)
@@ -175,15 +173,6 @@ def _behind(at: datetime, member: str, decision_id: str) -> pl.Expr:
     same = (pl.col("at") == at) & (pl.col("decision_id") <= decision_id)
     other = (pl.col("decision_id") < decision_id) | (pl.col("member_id") < member)
     return (pl.col("at") < at) | (same & other)
-
-
-def buckets_of(service: Service, table: str) -> list[Bucket]:
-    return service.lake.tables[table].buckets()
-
-
-def bucket_with(member: str, buckets: Sequence[Bucket]) -> Bucket:
-    """The one with the member's rows."""
-    return buckets[bucket_of(member, len(buckets))]
 
 
 def _only(rows: pl.LazyFrame) -> Any:

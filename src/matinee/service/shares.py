@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from matinee.evaluation.attribution import mean_of
 from matinee.evaluation.intervals.base import Interval
 from matinee.lake.table import Bucket, collect
-from matinee.service.attributing import numbers
 from matinee.service.folder import Service
+from matinee.service.means import mean_by_member
 
 IDS = ["member_id", "decision_id"]
 
@@ -119,4 +118,4 @@ def _reward(rows: pl.DataFrame) -> Interval | None:
     closed = rows.drop_nulls("reward")
     if not closed.height:
         return None
-    return mean_of(closed["reward"].to_numpy(), numbers(closed["member_id"]))
+    return mean_by_member(closed["reward"], closed["member_id"])

@@ -8,8 +8,11 @@ from typing import Literal
 
 from matinee.experiments.plan import Experiment
 from matinee.service.folder import Service
+from matinee.surfaces import Surface
 
 State = Literal["runs", "halted", "over", "to come"]
+GOING: frozenset[State] = frozenset({"runs", "to come"})
+"""The states of an experiment that may change what members get, now or later."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ def state_of(one: Experiment, at: datetime) -> State:
     if one.halted:
         return "halted"
     return "runs" if at >= one.start else "to come"
+
+
+def holdouts_of(service: Service, surface: Surface) -> list[str]:
+    """The names of the holdouts of a surface: its own, and those that are held of it or of all."""
+    return list(dict.fromkeys(one.name for one in _held(service, surface.name)))
 
 
 def _tried(service: Service, one: Experiment, at: datetime) -> Tried:

@@ -15,15 +15,16 @@ import polars as pl
 from matinee.decisions.rebuild import preference_of, rebuild
 from matinee.errors import MatineeError
 from matinee.lake.billing import Attempt
+from matinee.lake.buckets import bucket_of
 from matinee.lake.records import Decision, Event, Masked
 from matinee.lake.rows import records_of
 from matinee.lake.schemas import SCHEMAS
 from matinee.lake.table import collect
 from matinee.policies import Policy
-from matinee.registry.files import read_policy
 from matinee.service.folder import Service
 from matinee.service.outcomes import GRACE, about_subjects
-from matinee.service.searching import bucket_with, buckets_of, names_of
+from matinee.service.propensities import policy_of
+from matinee.service.searching import names_of
 from matinee.surfaces import Surface
 
 SHOWN = 200
@@ -111,7 +112,7 @@ class UnknownDecisionError(MatineeError):
 
 
 def one(service: Service, decision_id: str, member: str | None = None) -> Whole:
-    """A decision by its id, of one member where that is given: then their bucket alone is read.
+    """A decision by its id, of one member where that is given: then their rows alone are read.
 
     Raises `UnknownDecisionError` where there is none, `MatineeError` where several members have one
     of that id, as they may in a log that was imported.
@@ -145,13 +146,10 @@ def one(service: Service, decision_id: str, member: str | None = None) -> Whole:
 
 def _row(service: Service, decision_id: str, member: str | None) -> dict[str, Any]:
     """The row of a decision: its member is found by the ids alone, then their bucket is read."""
-    buckets = buckets_of(service, "decisions")
-    asked = buckets if member is None else [bucket_with(member, buckets)]
-    named = pl.concat([bucket.scan() for bucket in asked]).filter(
-        pl.col("decision_id") == decision_id
-    )
-    whose = collect(named.select("member_id"), "decisions")["member_id"].to_list()
-    found = [one for one in whose if member in {None, one}]
+    table, this = service.lake.tables["decisions"], pl.col("decision_id") == decision_id
+    asked = table.of_id("decision_id", decision_id) if member is None else [table.of_member(member)]
+    named = pl.concat([bucket.scan() for bucket in asked]).filter(this).select("member_id")
+    found = collect(named, "decisions")["member_id"].to_list()
     if not found:
         raise UnknownDecisionError(
             f"there is no decision {decision_id[:60]!r}",
@@ -164,12 +162,9 @@ def _row(service: Service, decision_id: str, member: str | None) -> dict[str, An
             why="the log was imported with ids that are not unique",
             next_step=f"name the member too: {', '.join(sorted(found)[:3])}, say",
         )
-    whole = bucket_with(found[0], buckets).scan().filter(*_ids(found[0], decision_id))
+    home = asked[bucket_of(found[0], len(asked))]  # of one alone, that one
+    whole = home.scan().filter(this, pl.col("member_id") == found[0])
     return collect(whole, "decisions").row(0, named=True)
-
-
-def _ids(member_id: str, decision_id: str) -> tuple[pl.Expr, pl.Expr]:
-    return pl.col("member_id") == member_id, pl.col("decision_id") == decision_id
 
 
 def _record(row: Mapping[str, Any]) -> Decision:
@@ -186,14 +181,13 @@ def _record(row: Mapping[str, Any]) -> Decision:
 
 def _rows(service: Service, table: str, record: Decision) -> pl.LazyFrame:
     """The rows of a table that are the member's own."""
-    mine = bucket_with(record.member_id, buckets_of(service, table))
-    return mine.scan().filter(pl.col("member_id") == record.member_id)
+    return service.lake.tables[table].of_member(record.member_id).scan()
 
 
 def _candidates(service: Service, eligible: str) -> list[str] | None:
     """The set of that hash, ascending by id, if the log has it."""
-    sets = service.lake.scan("eligible").filter(pl.col("eligible") == eligible)
-    found = collect(sets.select("candidates").head(1), "eligible")["candidates"].to_list()
+    (sets,) = service.lake.tables["eligible"].of_id("eligible", eligible)
+    found = collect(sets.scan().select("candidates").head(1), "eligible")["candidates"].to_list()
     return found[0] if found else None
 
 
@@ -296,9 +290,4 @@ def _policy(service: Service, record: Decision, surface: Surface | None) -> Poli
             return holdout.policy
         if name == "fallback" and (fallback := surface.fallback()):
             return fallback[1]
-    version = service.registry.get(record.policy)
-    folder = service.registry.folder / version.surface / str(version.number)
-    try:
-        return read_policy(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MatineeError(f"the policy of {version.id} cannot be read", why=str(error)) from error
+    return policy_of(service, service.registry.get(record.policy))

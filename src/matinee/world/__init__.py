@@ -9,9 +9,9 @@ nothing of Matinee but the public record types, and speaks to the platform as an
 - :func:`matinee.world.posters.poster` draws the pictures of its titles.
 """
 
-from matinee.world.frames import Day
+from matinee.world.frames import Day, Visit
 from matinee.world.policies import SlatePolicy
 from matinee.world.settings import Settings
 from matinee.world.world import World
 
-__all__ = ["Day", "Settings", "SlatePolicy", "World"]
+__all__ = ["Day", "Settings", "SlatePolicy", "Visit", "World"]

@@ -84,7 +84,7 @@ class Bills:
         places = range(int(self.payers.cards[member]))
         return Invoice(
             invoice_id=self.invoice_id(row),
-            member_id=f"m{member:06d}",
+            member_id=self.payers.member_id(member),
             amount=int(self.amount[row]),
             currency=CURRENCY[country],
             due_at=self.settings.time(self.due[row]),

@@ -157,7 +157,8 @@ class Catalogue:
         arriving = fate < ARRIVE
         leaving = (fate >= ARRIVE) & (fate < ARRIVE + LEAVE)
         local = (fate >= ARRIVE + LEAVE) & (fate < ARRIVE + LEAVE + SOME_COUNTRIES)
-        self.arrives = np.where(arriving, day, 0)
+        first, last = self.settings.arrivals
+        self.arrives = np.where(arriving, first + (day - 1) * (last - first) // HORIZON, 0)
         self.leaves = np.where(leaving, day, NEVER)
         self.allowed = ~local | somewhere
 

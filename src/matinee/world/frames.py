@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -79,6 +81,15 @@ class Day:
     decisions: pl.DataFrame
     eligible: pl.DataFrame
     assignments: pl.DataFrame
+
+
+class Visit(NamedTuple):
+    """A member opens the service."""
+
+    member_id: str
+    at: datetime
+    country: str
+    device: str
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,8 @@ class Payers:
         country = np.array([LANDS.index(code) for code in codes])[
             rng.choice(len(codes), count, p=shares)
         ]
+        if self.settings.billed:
+            country = np.array([LANDS.index(str(one.country)) for one in self.settings.billed])
         zone, luck = np.zeros(count, np.int64), rng.random(count)
         for land, code in enumerate(LANDS):
             names, parts = zip(*ZONES[code], strict=True)
@@ -194,9 +196,14 @@ class Payers:
     def members(self) -> list[Member]:
         """The members as an app would send them."""
         return [
-            Member(member_id=f"m{number:06d}", country=LANDS[land])
+            Member(member_id=self.member_id(number), country=LANDS[land])
             for number, land in enumerate(self.country.tolist())
         ]
+
+    def member_id(self, member: int) -> str:
+        """The id of a member."""
+        billed = self.settings.billed
+        return billed[member].member_id if billed else f"m{member:06d}"
 
     def instrument_id(self, member: int, place: int, month: int) -> str:
         """The id of the card in a place of a member's list in a month of the world."""
@@ -208,7 +215,7 @@ class Payers:
         instrument_id = self.instrument_id(member, place, month)
         return Instrument(
             instrument_id=instrument_id,
-            member_id=f"m{member:06d}",
+            member_id=self.member_id(member),
             kind="card",
             network=NETWORKS[self.network[member, place]],
             issuer=ISSUERS[issuer],

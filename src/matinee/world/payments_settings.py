@@ -7,6 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from functools import partial
 
 from matinee.lake.billing import NetworkRule, Outage
+from matinee.lake.records import Member
 from matinee.world.settings import COUNTRIES
 
 DAY = 86_400
@@ -55,7 +56,10 @@ class PaymentsSettings:
     start : midnight UTC at which day 0 begins.
     countries : (ISO 3166-1 code, share of the members) pairs; the shares sum to 1. They bring the
         mix of currencies, clocks, networks and pay-days.
+    billed : the M members that are billed, in the countries where they are, such as those of a
+        :class:`~matinee.world.World`; none: M of its own, by `countries`.
     outages : rows of outages beside those that come of the seed.
+    outages_a_month : how often a processor is down by the seed.
     penalties : what networks charge for, as rows of kind ``fee`` in EUR, counted per card.
 
     >>> PaymentsSettings(members=100).days
@@ -67,12 +71,20 @@ class PaymentsSettings:
     seed: int = 7
     start: datetime = datetime(2025, 1, 1, tzinfo=UTC)
     countries: tuple[tuple[str, float], ...] = COUNTRIES
+    billed: tuple[Member, ...] = ()
     outages: tuple[Outage, ...] = ()
+    outages_a_month: float = 0.8
     penalties: tuple[NetworkRule, ...] = PENALTIES
 
     def __post_init__(self) -> None:
         _require(self.members >= 1, "members must be at least 1")
         _require(1 <= self.days <= LONGEST, f"days must lie in [1, {LONGEST}]")
+        _require(self.outages_a_month >= 0, "outages_a_month must not be negative")
+        _require(
+            not self.billed or len(self.billed) == self.members,
+            "members must be as many as are billed",
+        )
+        _require({one.country for one in self.billed} <= {*CURRENCY}, "no prices where one is")
         _require(self.seed >= 0, "seed must not be negative")
         midnight = self.start.utcoffset() == timedelta(0) and self.start.time() == time()
         _require(midnight, "start must be a midnight in UTC, as 2025-01-01T00:00:00Z")

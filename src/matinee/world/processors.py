@@ -78,9 +78,9 @@ HOUR_SWING = 0.3
 """How much more, at the best hour of the local day, than on average."""
 BEST_HOUR = {"US": 10, "NL": 9, "BR": 11, "IN": 13, "JP": 8}
 
-OUTAGES_A_MONTH = 0.8
+OUTAGES_A_MONTH = PaymentsSettings.outages_a_month
 OUTAGE_HOURS = (0.5, 6.0)
-"""How often a processor is down, and the least and most hours that it lasts."""
+"""How often a processor usually is down, and the least and most hours that it lasts."""
 ISSUER_OUTAGES_A_MONTH = 0.5
 LOST, LOST_AT_ISSUER = 0.98, 0.95
 """Share of the attempts that fail while a processor, or an issuer, is down."""
@@ -155,7 +155,7 @@ class Spans:
 
 def planned_outages(settings: PaymentsSettings) -> list[Outage]:
     """When processors are down by the seed, and by the settings, in order of time."""
-    spans = _poisson(settings, "outages", len(PROCESSORS), OUTAGES_A_MONTH)
+    spans = _poisson(settings, "outages", len(PROCESSORS), settings.outages_a_month)
     rows = [
         Outage(
             processor=NAMES[key],
@@ -187,7 +187,7 @@ def _poisson(
 ) -> list[tuple[int, int, int]]:
     """Outages of `count` things as a Poisson process over all days and their grace."""
     spans = []
-    for key in range(count):
+    for key in range(count if a_month else 0):
         rng, start = stream(settings.seed, name, key), 0.0
         while (start := start + rng.exponential(30 * DAY / a_month)) < (settings.days + 40) * DAY:
             end = start + HOUR * rng.uniform(*OUTAGE_HOURS)

@@ -24,6 +24,7 @@ class Settings:
     start : midnight UTC at which day 0 begins.
     sessions_per_day : mean number of sessions (one decision each) of a member in a day.
     countries : (ISO 3166-1 code, share of the members) pairs; the shares sum to 1.
+    arrivals : the days on which a tenth of the titles arrive, from the first and before the last.
     slots : K, the titles in one decision.
     segment : S, how many of the best-scored titles the logging policy draws from.
     temperature : of the logging policy's scores, in logits; higher explores more.
@@ -41,6 +42,7 @@ class Settings:
     start: datetime = datetime(2025, 1, 1, tzinfo=UTC)
     sessions_per_day: float = 0.5
     countries: tuple[tuple[str, float], ...] = COUNTRIES
+    arrivals: tuple[int, int] = (1, 61)
     slots: int = 20
     segment: int = 60
     temperature: float = 1.0
@@ -54,6 +56,7 @@ class Settings:
         _require(self.seed >= 0, "seed must not be negative")
         _require(self.slots <= self.segment, "slots must not exceed segment; raise segment")
         _require(0 <= self.sessions_per_day <= 24, "sessions_per_day must lie in [0, 24]")
+        _require(1 <= self.arrivals[0] < self.arrivals[1], "arrivals must be days from 1 on")
         _require(self.temperature > 0, "temperature must be positive")
         _require(0 <= self.epsilon <= 1, "epsilon must lie in [0, 1]")
         _require(0 <= self.pictures <= 8, "pictures must lie in [0, 8]")

@@ -13,9 +13,9 @@ from matinee.world import frames
 from matinee.world.artwork import Artwork
 from matinee.world.behaviour import REPLAY, play_probability, react, sigmoid
 from matinee.world.catalogue import Catalogue
-from matinee.world.frames import Day
+from matinee.world.frames import Day, Visit
 from matinee.world.log import MICROS_PER_DAY, Finished, Log, Numbers
-from matinee.world.members import Members
+from matinee.world.members import DEVICES, Members
 from matinee.world.policies import SlatePolicy, uniform
 from matinee.world.settings import Settings, stream
 from matinee.world.taste import Taste
@@ -71,6 +71,20 @@ class World:
     def days(self) -> Iterator[Day]:
         """The log, day by day: the same bits each time, however many days are asked for."""
         return (self._log.day(day) for day in range(self.settings.days))
+
+    def visits(self, day: int) -> list[Visit]:
+        """Who opens the service on a day, of the log or after it, in order of time."""
+        members, at = self._members.sessions(day)
+        codes = [code for code, _ in self.settings.countries]
+        return [
+            Visit(
+                self._members.ids[member],
+                self.settings.start + timedelta(microseconds=after),
+                codes[self._members.country[member]],
+                DEVICES[self._members.device[member]],
+            )
+            for member, after in zip(members.tolist(), at.tolist(), strict=True)
+        ]
 
     def eligible(self, member_id: str, at: datetime) -> list[str]:
         """The ids of the titles that may be shown to a member at a time, ascending."""

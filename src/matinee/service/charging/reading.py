@@ -19,6 +19,8 @@ from matinee.service.charging.bill import Bill, asked_of, name_of
 
 SURFACE = "payments"
 TABLES = ("invoices", "instruments", "decisions", "attempts")
+FEW = 4
+"""Up to so many members are read one by one: of what is not sealed, no other rows are decoded."""
 
 Key = tuple[str, str]
 """A member, and the name of an invoice."""
@@ -38,9 +40,14 @@ class Read(NamedTuple):
 
 
 def read_bills(lake: Lake, members: Collection[str] | None = None) -> Iterator[Read]:
-    """The invoices that are not done with, bucket by bucket: open ones, those with an attempt of
-    ours in flight, and those that lapsed though the money came; of some members, or of all.
+    """The invoices that are not done with, bucket by bucket, or of a few members one by one: open
+    ones, those with an attempt of ours in flight, and those that lapsed though the money came; of
+    some members, or of all.
     """
+    if members is not None and len(members) <= FEW:
+        for member in sorted(members):
+            yield _read({table: lake.tables[table].of_member(member) for table in TABLES}, [member])
+        return
     buckets = {table: lake.tables[table].buckets() for table in TABLES}
     numbers = (
         range(lake.bucket_count)

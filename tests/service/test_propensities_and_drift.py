@@ -15,8 +15,9 @@ from matinee.errors import MatineeError
 from matinee.lake.records import Decision, Eligible
 from matinee.lake.schemas import SCHEMAS
 from matinee.policies import EpsilonGreedy, InverseGap, PlackettLuce, Thompson
-from matinee.service import health
-from matinee.service.health import LEVEL, drift, propensities
+from matinee.service import propensities as checked
+from matinee.service.drift import drift
+from matinee.service.propensities import LEVEL, propensities
 
 IDS = [f"t{number}" for number in range(8)]
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -60,6 +61,12 @@ def decision(policy, made, number, rng, *, slots=1, seed=None, subject=None):
     )
 
 
+def for_subjects(monkeypatch):
+    """The surface chooses for a member and a subject together."""
+    monkeypatch.setattr(Notes, "unit", "subject")
+    monkeypatch.setattr(Notes, "memory", timedelta(days=1))
+
+
 def decided(policy, made, count, *, seed=0, slots=1):
     rng = np.random.default_rng(seed)
     return [decision(policy, made, number, rng, slots=slots) for number in range(count)]
@@ -72,7 +79,7 @@ def logged(service, decisions):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_of_200_honest_logs_none_is_called_broken(service, policy, monkeypatch):
-    monkeypatch.setattr(health, "TESTED", 300)
+    monkeypatch.setattr(checked, "TESTED", 300)
     made = champion(service, policy)
     logged(service, decided(policy, made, 50 * 300, seed=3))
     ends = [START + (300 * (log + 1) - 1) * MINUTE for log in range(50)]
@@ -152,13 +159,23 @@ def test_seeds_that_were_chosen_for_what_they_draw_are_found_by_bets(service, be
     assert found.broken
 
 
-def test_a_choice_for_a_subject_is_rebuilt_by_its_luck(service):
+def test_what_is_about_a_subject_but_chosen_for_the_member_is_rebuilt_by_its_generator(service):
+    """As a payment is, of an invoice."""
+    made, rng = champion(service, LUCE), np.random.default_rng(0)
+    decisions = [decision(LUCE, made, number, rng) for number in range(80)]
+    about = [replace(one, subject=f"i{number}") for number, one in enumerate(decisions)]
+    assert not logged(service, about).broken
+
+
+def test_a_choice_for_a_subject_is_rebuilt_by_its_luck(service, monkeypatch):
+    for_subjects(monkeypatch)
     made, rng = champion(service, LUCE), np.random.default_rng(0)
     decisions = [decision(LUCE, made, number, rng, subject=f"s{number}") for number in range(80)]
     assert not logged(service, decisions).broken
 
 
-def test_a_generator_that_never_gives_the_upper_half_is_found(service):
+def test_a_generator_that_never_gives_the_upper_half_is_found(service, monkeypatch):
+    for_subjects(monkeypatch)
     made, rng = champion(service, LUCE), np.random.default_rng(0)
     decisions = [
         decision(LUCE, made, number, rng, seed=int(rng.integers(2**62)), subject=f"s{number}")
@@ -381,6 +398,13 @@ def test_a_volume_that_falls_is_told_however_few_are_left(service, share, times)
     lived(service, world(made, 5, late=changed(pl.col("seed") < share)))
     (value,) = moved(service)["volume"].values
     assert value.now / value.before == pytest.approx(times, rel=0.5)
+
+
+def test_the_volume_of_choices_that_stand_is_not_told(service, monkeypatch):
+    made = champion(service, LUCE)
+    lived(service, world(made, 5, late=changed(pl.col("seed") < 0.4)))
+    for_subjects(monkeypatch)
+    assert "volume" not in moved(service)
 
 
 def test_what_is_young_or_small_is_not_compared(service):

@@ -1,0 +1,32 @@
+"""What waits for a person: versions and experiments that may be approved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from matinee.registry import Approvals
+from matinee.service.folder import Service
+from matinee.service.notes import Note, page
+
+
+def waiting(service: Service) -> Iterator[Note]:
+    """What a person may approve."""
+    approvals = Approvals(service.registry)
+    for surface in service.surfaces:
+        link = page("surface", name=surface)
+        champion = service.registry.alias(surface, "champion")
+        if champion is None:
+            made = service.registry.versions(surface)
+            if made:
+                last = made[-1].id
+                said = f"{last} waits to be the first"
+                yield Note(surface, said, f"matinee promote {last}", link, ("promote", last))
+            continue
+        for passed in approvals.passed(surface):
+            name = passed.candidate
+            step = f"matinee approve {name} --reason '...'"
+            yield Note(name, passed.reasons[0], step, link, ("approve", name))
+    for reading in service.trials.won():
+        step = f"matinee experiments win {reading.name} --reason '...'"
+        link = page("experiment", name=reading.name)
+        yield Note(reading.name, reading.body["reasons"][0], step, link, ("win", reading.name))
