@@ -1,5 +1,6 @@
 """What tests of several rooms share: a small trained service to copy, and tidying up."""
 
+import shutil
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,8 @@ from matinee.service import training
 from matinee.service.folder import Service
 from matinee.surfaces import SURFACES
 from matinee.world import Settings, World
+from notes import Notes
+from visits import visited
 
 
 def fill(service: Service) -> None:
@@ -67,3 +70,33 @@ def own_surfaces():
             sys.modules.pop(kind.__module__, None)
     SURFACES.clear()
     SURFACES.update(before)
+
+
+@pytest.fixture
+def notes_service(tmp_path):
+    """An empty service with the surface `notes`."""
+    before = dict(SURFACES)
+    SURFACES[Notes.name] = Notes
+    Notes.answers.clear()
+    with Service.create(tmp_path / "shows", {"lake.buckets": 2}) as made:
+        yield made
+    SURFACES.clear()
+    SURFACES.update(before)
+
+
+@pytest.fixture(scope="session")
+def log_of_slates(made, tmp_path_factory):
+    """Four slots for each member, once."""
+    folder = tmp_path_factory.mktemp("slates") / "shows"
+    shutil.copytree(made, folder)
+    with visited(folder, visits=1, slots=4) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def log_of_choices(made, tmp_path_factory):
+    """One slot for each member, fifteen times."""
+    folder = tmp_path_factory.mktemp("choices") / "shows"
+    shutil.copytree(made, folder)
+    with visited(folder, visits=15, slots=1) as service:
+        yield service

@@ -15,6 +15,8 @@ from matinee import demo
 from matinee.cli import run
 from matinee.decisions.rebuild import rebuild
 from matinee.demo.calendar import Calendar
+from matinee.insights.recovered import recovered
+from matinee.insights.today import today
 from matinee.lake.records import Decision
 from matinee.lake.rows import records_of
 from matinee.lake.schemas import SCHEMAS
@@ -25,8 +27,6 @@ from matinee.service.folder import Service
 from matinee.service.leases import Leases
 from matinee.service.logged import logged
 from matinee.service.outcomes import GRACE, Unmatched
-from matinee.service.recovered import recovered
-from matinee.service.today import today
 from matinee.surfaces import Request
 from matinee.world import Settings, World
 from matinee.world.payments import PaymentsWorld

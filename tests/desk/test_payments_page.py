@@ -12,10 +12,10 @@ from starlette.responses import HTMLResponse
 
 from matinee.desk.processing import lasting, page, payments_view
 from matinee.desk.rendering import templates
+from matinee.insights.processing import processing
 from matinee.lake.billing import Attempt, Invoice, Outage
 from matinee.lake.records import Decision, Masked
 from matinee.service.folder import Service
-from matinee.service.processing import processing
 
 NOW = datetime.now(UTC)
 DUE = NOW - timedelta(days=20)

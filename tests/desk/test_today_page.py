@@ -23,14 +23,14 @@ from matinee.desk.today import (
     unit_of,
 )
 from matinee.evaluation.intervals.base import Interval
+from matinee.insights.bought import Bought, Promotion
+from matinee.insights.earned import Beside, Earned, Measured, Standing, Valued
+from matinee.insights.exploration import Explored
+from matinee.insights.notes import Note
+from matinee.insights.spent import Spent
+from matinee.insights.today import Today
 from matinee.registry import Approvals, against_champion
-from matinee.service.bought import Bought, Promotion
-from matinee.service.earned import Beside, Earned, Measured, Standing, Valued
-from matinee.service.exploration import Explored
 from matinee.service.folder import Service
-from matinee.service.notes import Note
-from matinee.service.spent import Spent
-from matinee.service.today import Today
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STRANGE = '<script>alert("x")</script> & \'é'

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from matinee.errors import MatineeError
+from matinee.insights.attributing import attributed
 from matinee.lake.records import Decision, Eligible, Event, Member, Picture, Title, micros
 from matinee.models import Context, Dataset, Histories, Popularity, Vocabulary
 from matinee.policies import PlackettLuce
 from matinee.service import judging, training
-from matinee.service.attributing import attributed
 from matinee.service.folder import Service
 from matinee.service.forgetting import forget
 from matinee.service.outcomes import close_windows

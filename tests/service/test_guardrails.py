@@ -1,12 +1,12 @@
 """Guardrails of the gate, as they are measured on a log: a candidate that earns more may fail."""
 
 import pytest
-from notes import Notes, champion, decided, version, written
 
 from matinee.evaluation.gate import COVERAGE, FRESH, LATENCY, WORST, Rules
 from matinee.policies import EpsilonGreedy
 from matinee.service.judging import judge
 from matinee.service.outcomes import close_windows
+from notes import Notes, champion, decided, version, written
 
 RULES = Rules(least_effective=100)
 BOLD, MILD = EpsilonGreedy(epsilon=0.9), EpsilonGreedy(epsilon=0.3)

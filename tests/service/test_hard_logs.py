@@ -6,7 +6,6 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from notes import ACTIONS, START, WORTH, Notes, append, champion, decided, version, written
 
 from matinee.desk import proof
 from matinee.errors import MatineeError
@@ -16,6 +15,7 @@ from matinee.lake.records import Outcome
 from matinee.policies import EpsilonGreedy
 from matinee.service.judging import judge
 from matinee.service.outcomes import GRACE, close_windows
+from notes import ACTIONS, START, WORTH, Notes, append, champion, decided, version, written
 
 EXPLORES, KEEN = EpsilonGreedy(epsilon=0.3), EpsilonGreedy(epsilon=0.05)
 BOLD = EpsilonGreedy(epsilon=0.9)

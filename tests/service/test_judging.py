@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from notes import champion, decided, version, written
 
 from matinee.desk import proof
 from matinee.errors import MatineeError
@@ -10,6 +9,7 @@ from matinee.policies import EpsilonGreedy
 from matinee.registry import Approvals
 from matinee.service.judging import judge
 from matinee.service.outcomes import close_windows
+from notes import champion, decided, version, written
 
 
 @pytest.fixture(scope="module")

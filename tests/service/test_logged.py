@@ -5,7 +5,6 @@ from datetime import timedelta
 import msgspec
 import polars as pl
 import pytest
-from service_rows import AT, HOUR, decision, log, play
 
 from matinee.decisions.sequences import brief
 from matinee.lake.records import micros
@@ -13,6 +12,7 @@ from matinee.service.folder import Service
 from matinee.service.logged import logged, single_choices
 from matinee.service.members import Members
 from matinee.service.outcomes import GRACE, close_windows
+from service_rows import AT, HOUR, decision, log, play
 
 MINUTES = 5.0
 

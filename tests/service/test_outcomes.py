@@ -5,7 +5,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from service_rows import AT, HOUR, decision, log, play
 
 from matinee.api.gauges import ServiceGauges
 from matinee.errors import MatineeError
@@ -14,6 +13,7 @@ from matinee.service.folder import Service
 from matinee.service.jobs import Worker
 from matinee.service.outcomes import GRACE, Progress, Unmatched, close_windows
 from matinee.service.runtime import Runtime
+from service_rows import AT, HOUR, decision, log, play
 
 WINDOW = 2 * HOUR
 CLOSES = AT + WINDOW + GRACE

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from service_rows import AT, HOUR, decision
 
 from matinee.lake.billing import Attempt
 from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
 from matinee.service.folder import Service
 from matinee.service.outcomes import GRACE, close_windows
+from service_rows import AT, HOUR, decision
 
 WINDOW = timedelta(days=10)
 CLOSES = AT + 2 * HOUR + WINDOW + GRACE

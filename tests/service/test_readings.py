@@ -7,7 +7,6 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from notes import COUNTRIES, START, WORTH, Nobody, Notes, append, champion, version, written
 
 from matinee.decisions import Decider
 from matinee.errors import MatineeError
@@ -21,6 +20,7 @@ from matinee.service.folder import Service
 from matinee.service.outcomes import close_windows
 from matinee.service.readings import on_record, read, watch
 from matinee.surfaces import Request
+from notes import COUNTRIES, START, WORTH, Nobody, Notes, append, champion, version, written
 
 KEEN, REWARD = EpsilonGreedy(epsilon=0.1), Notes.reward
 MEMBERS = 1_500

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from service_rows import AT, decision, log, play
 
 from matinee.errors import MatineeError
 from matinee.policies import EpsilonGreedy
@@ -12,6 +11,7 @@ from matinee.service.folder import Service
 from matinee.service.jobs import Worker
 from matinee.service.outcomes import close_windows
 from matinee.surfaces import SURFACES, Candidates, Surface
+from service_rows import AT, decision, log, play
 
 
 class Banner(Surface):

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from notes import Notes, champion
 
 from matinee.engine import Processes
 from matinee.errors import MatineeError
@@ -18,6 +17,7 @@ from matinee.service import scoring
 from matinee.service.folder import Service
 from matinee.service.runtime import Runtime
 from matinee.surfaces import Request
+from notes import Notes, champion
 
 ABROAD = 40
 """Titles that are to be had in one country alone."""

@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from service_rows import decision
 
 from matinee.evaluation.off_policy.slate_iips import IndependentIPS
 from matinee.policies import EpsilonGreedy, PlackettLuce
@@ -17,6 +16,7 @@ from matinee.service.chances import Shown
 from matinee.service.comparing import OfChoices, OfSlates, compare
 from matinee.service.outcomes import close_windows
 from matinee.service.weighing import weigh
+from service_rows import decision
 from visits import VISITED as AT
 
 

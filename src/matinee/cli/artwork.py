@@ -13,12 +13,12 @@ from matinee.cli.app import HERE, ServiceFolder, app, examples, opening
 from matinee.console import progress, say, show, working
 from matinee.desk.attribution import show_attribution
 from matinee.errors import MatineeError
+from matinee.insights.attributing import attributed
 from matinee.lake.records import Title
 from matinee.pictures import Extraction
 from matinee.pictures import extract as extracted
 from matinee.pictures import measure as measured
 from matinee.service import pictures
-from matinee.service.attributing import attributed
 from matinee.service.training import aware
 from matinee.surfaces import Artwork
 

@@ -12,9 +12,9 @@ from matinee.console import say, show, working
 from matinee.desk.processing import page
 from matinee.desk.recovery import show_recovered
 from matinee.errors import MatineeError
+from matinee.insights.processing import processing
+from matinee.insights.recovered import recovered
 from matinee.payments.rules import RuleBook, read_rules
-from matinee.service.processing import processing
-from matinee.service.recovered import recovered
 from matinee.service.training import aware
 
 payments = App(

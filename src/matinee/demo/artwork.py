@@ -18,12 +18,12 @@ from matinee.demo import ranking
 from matinee.desk import proof
 from matinee.desk.attribution import show_attribution
 from matinee.errors import MatineeError
+from matinee.insights.attributing import attributed
 from matinee.lake.records import Decision, Picture, micros
 from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
 from matinee.policies import InverseGap
 from matinee.service import training
-from matinee.service.attributing import attributed
 from matinee.service.folder import Service
 from matinee.service.outcomes import close_windows
 from matinee.service.pictures import FOLDER, artwork_of

@@ -16,10 +16,10 @@ from matinee.demo.calendar import USUAL, Calendar
 from matinee.demo.importing import import_world
 from matinee.demo.living import Coming, Living, write
 from matinee.errors import MatineeError
+from matinee.insights.today import today
 from matinee.lake.importers import MovieLens, load
 from matinee.service.folder import Service
 from matinee.service.jobs import Worker
-from matinee.service.today import today
 from matinee.surfaces import Titles
 from matinee.world import Settings as WorldSettings
 from matinee.world import World

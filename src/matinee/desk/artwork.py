@@ -13,10 +13,10 @@ from matinee.desk.choosers import Choosers
 from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
 from matinee.desk.views import NotFoundError, Query, View, anew
 from matinee.errors import MatineeError
-from matinee.service.attributing import Attributed, attributed
+from matinee.insights.attributing import Attributed, attributed
+from matinee.insights.shares import Subject, shares, shares_of
 from matinee.service.pictures import artwork_of
 from matinee.service.runtime import Runtime
-from matinee.service.shares import Subject, shares, shares_of
 from matinee.surfaces import Artwork
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from matinee.console import say, show
 from matinee.desk.proof import words
-from matinee.service.attributing import READINGS, Attributed
+from matinee.insights.attributing import READINGS, Attributed
 
 
 def show_attribution(found: Attributed) -> None:

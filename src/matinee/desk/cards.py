@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from matinee.desk.views import link
+from matinee.insights.previewing import Line, Pictured, Preview, Slot
 from matinee.lake.records import Picture, Title
-from matinee.service.previewing import Line, Pictured, Preview, Slot
 
 POSTER, STILL = "2:3", "16:9"
 

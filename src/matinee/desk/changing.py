@@ -15,8 +15,8 @@ from starlette.routing import Route
 
 from matinee.desk.views import NotFoundError, Query, Render, View, anew, encode, link
 from matinee.errors import MatineeError
+from matinee.insights.audit import Line, audit
 from matinee.registry import Approvals, parse_version
-from matinee.service.audit import Line, audit
 from matinee.service.changes import ACTIONS, Change, Name, change, surface_of
 from matinee.service.folder import Service
 from matinee.service.visitors import Visitor

@@ -11,13 +11,13 @@ from typing import Any
 
 from matinee.desk.numbers import counted, moment
 from matinee.desk.views import NotFoundError, Query, View, kept
+from matinee.insights.freshness import Freshness
+from matinee.insights.holding import Holding, Volume
+from matinee.insights.inventory import Inventory, inventory
+from matinee.insights.refused import Refused
+from matinee.insights.tables import Cell, Table, UnknownTableError, table
+from matinee.insights.working import Work
 from matinee.service.folder import Service
-from matinee.service.freshness import Freshness
-from matinee.service.holding import Holding, Volume
-from matinee.service.inventory import Inventory, inventory
-from matinee.service.refused import Refused
-from matinee.service.tables import Cell, Table, UnknownTableError, table
-from matinee.service.working import Work
 
 STATES = {
     "empty": "never written",

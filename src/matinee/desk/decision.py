@@ -11,10 +11,10 @@ import msgspec
 
 from matinee.desk.numbers import moment
 from matinee.desk.views import NotFoundError, View, anew, link
+from matinee.insights.whole import Rebuilt, UnknownDecisionError, Whole, one
 from matinee.lake.billing import Attempt
 from matinee.payments.money import EXPONENTS
 from matinee.service.folder import Service
-from matinee.service.whole import Rebuilt, UnknownDecisionError, Whole, one
 from matinee.surfaces import Artwork
 
 KINDS = {

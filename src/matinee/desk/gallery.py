@@ -12,8 +12,8 @@ from matinee.desk.cards import POSTER, STILL, colours, detail, source
 from matinee.desk.choosers import Choosers
 from matinee.desk.numbers import Read, moment, percent, share_read
 from matinee.desk.views import link
+from matinee.insights.shares import Measured, Share, Subject
 from matinee.lake.records import Picture
-from matinee.service.shares import Measured, Share, Subject
 from matinee.surfaces import Artwork
 
 ALL = "/desk/artwork"

@@ -19,7 +19,7 @@ from matinee.desk.numbers import (
 )
 from matinee.evaluation.attribution import Attribution
 from matinee.evaluation.intervals.base import Interval
-from matinee.service.attributing import Attributed
+from matinee.insights.attributing import Attributed
 
 MARGIN = 0.08
 """Free space at both ends of an interval's axis, as a part of what is shown."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from matinee.desk.numbers import counted, listed, moment
 from matinee.desk.views import View, anew, link
+from matinee.insights.searching import PAGE, Found, Made, Query, search
 from matinee.service.folder import Service
-from matinee.service.searching import PAGE, Found, Made, Query, search
 
 LOG = "/desk/log"
 FEW = 3

@@ -14,10 +14,10 @@ from matinee.desk.numbers import counted, listed, moment
 from matinee.desk.report import Shown, latest_report
 from matinee.desk.views import NotFoundError, Query, View, anew
 from matinee.errors import MatineeError
+from matinee.insights.beside import Beside, Pair, Shelf
+from matinee.insights.lately import Lately
+from matinee.insights.profile import Decides, Profile, profile
 from matinee.lake.records import MemberId, from_micros
-from matinee.service.beside import Beside, Pair, Shelf
-from matinee.service.lately import Lately
-from matinee.service.profile import Decides, Profile, profile
 from matinee.service.runtime import Runtime
 
 SHOWN = 24

@@ -12,10 +12,10 @@ from matinee.desk.rendering import alone
 from matinee.desk.rules import bitten, decided
 from matinee.desk.views import View, kept
 from matinee.evaluation import plots
+from matinee.insights.outages import Outage
+from matinee.insights.processing import Processing, Processor, Span, processing
+from matinee.insights.recovered import Step
 from matinee.service.folder import Service
-from matinee.service.outages import Outage
-from matinee.service.processing import Processing, Processor, Span, processing
-from matinee.service.recovered import Step
 
 SPANS = ("from", "attempts", "approved", "share", "fees")
 OUTAGES = (

@@ -9,7 +9,7 @@ from matinee.console import say, show
 from matinee.desk.numbers import with_ends
 from matinee.evaluation import plots
 from matinee.evaluation.intervals.base import Interval
-from matinee.service.recovered import ALL, GROUPS, Line, Recovered
+from matinee.insights.recovered import ALL, GROUPS, Line, Recovered
 
 COLUMNS = (
     "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from matinee.service.bitten import Rule, Rules
+from matinee.insights.bitten import Rule, Rules
 
 KINDS = {
     "never": "An answer that is final stays final: networks charge for trying again.",

@@ -10,9 +10,9 @@ from typing import Any
 from matinee.desk.numbers import percent, with_ends
 from matinee.desk.views import NotFoundError, View, changed, kept
 from matinee.evaluation import plots
+from matinee.insights.overview import Day, Known, Overview, overview
 from matinee.service.changes import ACTIONS
 from matinee.service.folder import Service
-from matinee.service.overview import Day, Known, Overview, overview
 
 FEW = 6
 """Policies that are told apart by colour; the others share one."""

@@ -15,14 +15,14 @@ from matinee.desk.kept import FAIR, LOOK_AGAIN, Kept
 from matinee.desk.numbers import NOT_YET, between, percent
 from matinee.desk.views import Query, View, changed, kept, link
 from matinee.evaluation import plots
-from matinee.service.bought import Bought
+from matinee.insights.bought import Bought
+from matinee.insights.earned import Beside, Earned, Measured, Standing
+from matinee.insights.exploration import Explored, explored
+from matinee.insights.notes import Note
+from matinee.insights.spent import Spent
+from matinee.insights.today import Today, today
 from matinee.service.changes import ACTIONS
-from matinee.service.earned import Beside, Earned, Measured, Standing
-from matinee.service.exploration import Explored, explored
 from matinee.service.folder import Service
-from matinee.service.notes import Note
-from matinee.service.spent import Spent
-from matinee.service.today import Today, today
 
 SOON = 1.0
 """Seconds that the page waits for it before it goes on without."""

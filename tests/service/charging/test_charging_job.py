@@ -6,6 +6,7 @@ import pytest
 
 from fake_processor import APPROVED, DECLINED, FakeProcessor
 from matinee.cli import run
+from matinee.insights.recovered import recovered
 from matinee.lake.billing import Instrument, Invoice, NetworkRule, Outage, Processor
 from matinee.lake.rows import records_of
 from matinee.lake.schemas import SCHEMAS
@@ -16,7 +17,6 @@ from matinee.registry import against_champion
 from matinee.service.charging.deciding import Charging
 from matinee.service.folder import Service
 from matinee.service.jobs import Worker, jobs
-from matinee.service.recovered import recovered
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from matinee.insights.lately import lately
 from matinee.lake.records import Decision, Outcome, Title
 from matinee.service.folder import Service
-from matinee.service.lately import lately
 from visits import append
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from matinee.insights.freshness import ALLOWED, PATIENT
+from matinee.insights.refused import TOLD, cut
 from matinee.service.folder import Service
-from matinee.service.freshness import ALLOWED, PATIENT
 from matinee.service.jobs import jobs
 from matinee.service.leases import JobStatus, Leases
-from matinee.service.refused import TOLD, cut
 
 
 @dataclass(frozen=True)

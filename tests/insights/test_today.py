@@ -7,14 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 from msgspec.structs import replace
-from notes import START, WORTH, Nobody, Notes, append, champion, decided, version, written
-from service_rows import decision, log, play
 
 from matinee.decisions import Decider
 from matinee.desk.views import encode
 from matinee.evaluation.gate import Verdict
 from matinee.evaluation.intervals.base import Interval
 from matinee.experiments.plan import Holdout
+from matinee.insights.today import today
 from matinee.lake.billing import Outage, Processor
 from matinee.lake.rows import records_of
 from matinee.lake.schemas import SCHEMAS
@@ -24,9 +23,10 @@ from matinee.registry import Approvals, against_champion
 from matinee.service.arms import Arms
 from matinee.service.leases import Leases
 from matinee.service.outcomes import close_windows
-from matinee.service.today import today
 from matinee.surfaces import Request
 from matinee.surfaces.base import Holdout as ByRule
+from notes import START, WORTH, Nobody, Notes, append, champion, decided, version, written
+from service_rows import decision, log, play
 
 KEEN = EpsilonGreedy(epsilon=0.1)
 PASS = Verdict(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from matinee.service.earned import Standing, standing
-from matinee.service.exploration import Explored
+from matinee.insights.earned import Standing, standing
+from matinee.insights.exploration import Explored
+from matinee.insights.notes import Note
+from matinee.insights.unwell import unwell
+from matinee.insights.waiting import waiting
 from matinee.service.folder import Service
-from matinee.service.notes import Note
-from matinee.service.unwell import unwell
-from matinee.service.waiting import waiting
 
 
 @dataclass(frozen=True)

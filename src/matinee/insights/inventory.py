@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from matinee.insights.holding import Holding, holding
+from matinee.insights.refused import Refused, reasons
+from matinee.insights.working import Work, working
 from matinee.lake.schemas import SCHEMAS
 from matinee.service.folder import Service
-from matinee.service.holding import Holding, holding
-from matinee.service.refused import Refused, reasons
-from matinee.service.working import Work, working
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ import polars as pl
 
 from matinee.decisions.rebuild import preference_of, rebuild
 from matinee.errors import MatineeError
+from matinee.insights.propensities import policy_of
+from matinee.insights.searching import names_of
 from matinee.lake.billing import Attempt
 from matinee.lake.buckets import bucket_of
 from matinee.lake.records import Decision, Event, Masked
@@ -23,8 +25,6 @@ from matinee.lake.table import collect
 from matinee.policies import Policy
 from matinee.service.folder import Service
 from matinee.service.outcomes import GRACE, about_subjects
-from matinee.service.propensities import policy_of
-from matinee.service.searching import names_of
 from matinee.surfaces import Surface
 
 SHOWN = 200

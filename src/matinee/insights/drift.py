@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from matinee.insights.days import DAY
+from matinee.insights.rewards import own_decisions, rewards
 from matinee.lake.table import collect
-from matinee.service.days import DAY
 from matinee.service.folder import Service
 from matinee.service.outcomes import counted
-from matinee.service.rewards import own_decisions, rewards
 from matinee.surfaces import Surface
 
 LATE, EARLY, LEAST_EARLY = timedelta(days=7), timedelta(days=28), timedelta(days=14)

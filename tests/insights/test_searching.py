@@ -10,23 +10,23 @@ import numpy as np
 import polars as pl
 import pytest
 from msgspec.structs import replace
-from notes import START, Nobody, Notes, append, champion, version, written
 
 from matinee.decisions import Decider
 from matinee.errors import MatineeError
+from matinee.insights import searching
+from matinee.insights.lately import lately
+from matinee.insights.searching import Query, search
+from matinee.insights.whole import UnknownDecisionError, one
 from matinee.lake.billing import Attempt, Instrument, Invoice, Processor
 from matinee.lake.buckets import bucket_of
 from matinee.lake.records import Decision, Event, Masked, Outcome, Picture, Title
 from matinee.lake.rows import records_of
 from matinee.lake.schemas import SCHEMAS
 from matinee.policies import EpsilonGreedy
-from matinee.service import searching
 from matinee.service.folder import Service
-from matinee.service.lately import lately
 from matinee.service.runtime import Runtime
-from matinee.service.searching import Query, search
-from matinee.service.whole import UnknownDecisionError, one
 from matinee.surfaces import Request
+from notes import START, Nobody, Notes, append, champion, version, written
 
 NEWEST = datetime(2026, 3, 31, 12, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

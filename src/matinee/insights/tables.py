@@ -10,13 +10,13 @@ from typing import Any
 import polars as pl
 
 from matinee.errors import MatineeError
+from matinee.insights.described import Column, about, columns
+from matinee.insights.holding import Holding, holding
+from matinee.insights.refused import Example, Refused, cut, example, reasons
 from matinee.lake.schemas import SCHEMAS
 from matinee.lake.table import Table as Stored
 from matinee.lake.table import collect
-from matinee.service.described import Column, about, columns
 from matinee.service.folder import Service
-from matinee.service.holding import Holding, holding
-from matinee.service.refused import Example, Refused, cut, example, reasons
 
 LATEST = 20
 """Rows of a table that are shown, and refused rows of it."""

@@ -3,18 +3,18 @@
 from datetime import timedelta
 
 import pytest
-from notes import START, WORTH, Nobody, Notes, champion, decided, version, written
 
 from matinee.decisions import Decider
 from matinee.errors import MatineeError
 from matinee.evaluation.gate import Verdict
 from matinee.evaluation.intervals.base import Interval
+from matinee.insights.overview import overview
 from matinee.policies import EpsilonGreedy
 from matinee.registry import Approvals, against_champion
 from matinee.service.changes import Change, change
 from matinee.service.outcomes import close_windows
-from matinee.service.overview import overview
 from matinee.surfaces import Request
+from notes import START, WORTH, Nobody, Notes, champion, decided, version, written
 
 ALWAYS = EpsilonGreedy(epsilon=0.0)
 NOW = START + timedelta(days=3)

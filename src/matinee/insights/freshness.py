@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import ceil
 from typing import Literal
 
-from matinee.service.days import DAY
+from matinee.insights.days import DAY
 
 FEWEST, MOST = 8, 60
 """Days with rows from which a table has a rhythm, and how many of the latest tell it."""

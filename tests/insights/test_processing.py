@@ -7,6 +7,7 @@ import pytest
 from matinee.decisions import Decider
 from matinee.errors import MatineeError
 from matinee.evaluation.intervals import wilson
+from matinee.insights.processing import PROCESSORS, processing
 from matinee.lake.billing import Attempt, Invoice, NetworkRule, Outage
 from matinee.lake.records import Decision, Masked
 from matinee.lake.rows import frame_of_records
@@ -14,7 +15,6 @@ from matinee.lake.schemas import SCHEMAS
 from matinee.payments.actions import SLOTS, STOP, hours_of, route_of, slot_at
 from matinee.service.charging.deciding import Nobody
 from matinee.service.folder import Service
-from matinee.service.processing import PROCESSORS, processing
 from matinee.surfaces import Request
 from matinee.world.payments import PaymentsWorld
 from matinee.world.payments_settings import PaymentsSettings

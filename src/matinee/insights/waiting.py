@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from matinee.insights.notes import Note, page
 from matinee.registry import Approvals
 from matinee.service.folder import Service
-from matinee.service.notes import Note, page
 
 
 def waiting(service: Service) -> Iterator[Note]:

@@ -7,9 +7,9 @@ import pytest
 
 from matinee.cli import run
 from matinee.errors import MatineeError
+from matinee.insights.recovered import recovered
 from matinee.lake.billing import Attempt, Invoice, Settlement
 from matinee.service.folder import Service
-from matinee.service.recovered import recovered
 
 NOW = datetime.now(UTC)
 DUE = NOW - timedelta(days=20)

@@ -13,13 +13,13 @@ from matinee.evaluation.intervals.base import Interval
 from matinee.experiments.arms import Arm
 from matinee.experiments.effects import compare
 from matinee.experiments.sequential import AsymptoticSequence
+from matinee.insights.days import DAY, WEEK, midnight
+from matinee.insights.reigns import crowned, since
+from matinee.insights.rewards import own_decisions, rewards
 from matinee.lake.table import collect
-from matinee.service.days import DAY, WEEK, midnight
 from matinee.service.folder import Service
 from matinee.service.means import mean_by_member
 from matinee.service.outcomes import GRACE, counted
-from matinee.service.reigns import crowned, since
-from matinee.service.rewards import own_decisions, rewards
 from matinee.service.trying import holdouts_of
 from matinee.surfaces import Surface, Titles
 

@@ -5,18 +5,18 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from notes import ACTIONS, START, WORTH, Notes, append, champion, decided, version, written
 
 from matinee.decisions.rebuild import preference_of
 from matinee.evaluation.gate import Verdict
 from matinee.evaluation.intervals.base import Interval
+from matinee.insights.bought import bought
+from matinee.insights.exploration import explored
+from matinee.insights.spent import spent
 from matinee.lake.records import Outcome
 from matinee.policies import EpsilonGreedy, InverseGap, PlackettLuce
 from matinee.registry import Approvals, against_champion
-from matinee.service.bought import bought
-from matinee.service.exploration import explored
 from matinee.service.outcomes import close_windows
-from matinee.service.spent import spent
+from notes import ACTIONS, START, WORTH, Notes, append, champion, decided, version, written
 
 NOW = datetime.now(UTC)
 SHOWN = {("finale", 0): 0.6, ("season", 0): 0.3, ("none", 0): 0.1}

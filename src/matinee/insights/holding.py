@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from matinee.errors import MatineeError
+from matinee.insights.days import DAY, midnight
+from matinee.insights.described import about
+from matinee.insights.freshness import ALLOWED, EMPTY, PATIENT, Freshness, freshness
 from matinee.lake.records import from_micros
 from matinee.lake.schemas import SCHEMAS, TIME, Schema
 from matinee.lake.table import Table, collect
-from matinee.service.days import DAY, midnight
-from matinee.service.described import about
 from matinee.service.folder import Service
-from matinee.service.freshness import ALLOWED, EMPTY, PATIENT, Freshness, freshness
 
 SHOWN_DAYS = 14
 """Days of volume, today the last."""

@@ -10,12 +10,12 @@ from typing import Any
 import polars as pl
 
 from matinee.evaluation.intervals import Interval, wilson
+from matinee.insights.bitten import Rules, rules
+from matinee.insights.outages import Outage, outages
+from matinee.insights.recovered import Recovered, Step, funnel, renewals, summed, tried, worth_of
 from matinee.lake.lake import Lake
 from matinee.lake.table import collect
-from matinee.service.bitten import Rules, rules
 from matinee.service.folder import Service
-from matinee.service.outages import Outage, outages
-from matinee.service.recovered import Recovered, Step, funnel, renewals, summed, tried, worth_of
 from matinee.surfaces import Payments
 
 LATEST = timedelta(days=60)

@@ -7,17 +7,17 @@ import numpy as np
 import polars as pl
 import pytest
 from msgspec.structs import replace
-from notes import Notes, append, champion, version
 
 from matinee.decisions import generator
 from matinee.decisions.ids import luck_of
 from matinee.errors import MatineeError
+from matinee.insights import propensities as checked
+from matinee.insights.drift import drift
+from matinee.insights.propensities import LEVEL, propensities
 from matinee.lake.records import Decision, Eligible
 from matinee.lake.schemas import SCHEMAS
 from matinee.policies import EpsilonGreedy, InverseGap, PlackettLuce, Thompson
-from matinee.service import propensities as checked
-from matinee.service.drift import drift
-from matinee.service.propensities import LEVEL, propensities
+from notes import Notes, append, champion, version
 
 IDS = [f"t{number}" for number in range(8)]
 START = datetime(2026, 3, 2, tzinfo=UTC)

@@ -5,17 +5,17 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from service_rows import AT, decision, log, play
 
 from matinee.errors import MatineeError
+from matinee.insights.freshness import freshness
+from matinee.insights.inventory import inventory
+from matinee.insights.tables import UnknownTableError, table
 from matinee.lake.billing import Instrument
 from matinee.lake.records import Member, Title, Window
 from matinee.lake.schemas import SCHEMAS
 from matinee.service.folder import Service
-from matinee.service.freshness import freshness
-from matinee.service.inventory import inventory
 from matinee.service.leases import Leases
-from matinee.service.tables import UnknownTableError, table
+from service_rows import AT, decision, log, play
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from matinee.insights.previewing import Line, Preview
 from matinee.service.folder import Service
-from matinee.service.previewing import Line, Preview
 from matinee.service.trying import state_of
 from matinee.surfaces import Titles
 

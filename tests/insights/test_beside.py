@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from matinee.insights.beside import Other, beside, other
+from matinee.insights.previewing import Line, Preview, Slot
 from matinee.registry import against_champion
-from matinee.service.beside import Other, beside, other
 from matinee.service.folder import Service
-from matinee.service.previewing import Line, Preview, Slot
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 

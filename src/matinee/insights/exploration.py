@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from matinee.errors import MatineeError
-from matinee.service.bought import Bought, bought
+from matinee.insights.bought import Bought, bought
+from matinee.insights.spent import Spent, spent_and_left
 from matinee.service.folder import Service
-from matinee.service.spent import Spent, spent_and_left
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Literal
 from msgspec import structs
 
 from matinee.decisions import Assigner
+from matinee.insights.beside import Beside, beside, other
+from matinee.insights.lately import Lately, lately
+from matinee.insights.previewing import Preview, bare, preview
 from matinee.lake.records import from_micros
 from matinee.service.arms import Arms
-from matinee.service.beside import Beside, beside, other
-from matinee.service.lately import Lately, lately
-from matinee.service.previewing import Preview, bare, preview
 from matinee.service.runtime import Champion, NoChampionError, Runtime
 from matinee.surfaces import Request, Titles
 

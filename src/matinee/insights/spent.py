@@ -11,13 +11,13 @@ import polars as pl
 from matinee.evaluation.intervals.base import Interval
 from matinee.evaluation.off_policy.weights import Weights
 from matinee.experiments.sequential import BURN_IN
+from matinee.insights.best_first import SLATES, Draws
+from matinee.insights.propensities import policy_of, sets_of
 from matinee.lake.table import collect
-from matinee.service.best_first import SLATES, Draws
 from matinee.service.comparing import WORTH
 from matinee.service.folder import Service
 from matinee.service.means import anytime
 from matinee.service.outcomes import counted
-from matinee.service.propensities import policy_of, sets_of
 
 MOST = 20_000
 """Decisions that are looked at, the latest."""

@@ -13,17 +13,17 @@ from typing import Any, Literal
 import polars as pl
 
 from matinee.evaluation.intervals.base import Interval
+from matinee.insights.audit import Line, audit
+from matinee.insights.days import WEEK
+from matinee.insights.reigns import crowned, reigns, since
+from matinee.insights.rewards import rewards
 from matinee.lake.table import collect
 from matinee.registry import Approvals, Change, Judged, Version
 from matinee.registry.changes import reigns_of
-from matinee.service.audit import Line, audit
 from matinee.service.changes import Name
-from matinee.service.days import WEEK
 from matinee.service.folder import Service
 from matinee.service.means import mean_by_member
 from matinee.service.outcomes import counted
-from matinee.service.reigns import crowned, reigns, since
-from matinee.service.rewards import rewards
 from matinee.service.trying import GOING, Trying, trying
 from matinee.surfaces import Surface
 

@@ -8,18 +8,18 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from matinee.errors import MatineeError
+from matinee.insights.days import DAY, HOUR, WEEK
+from matinee.insights.drift import Moved, drift
+from matinee.insights.holding import unsealed_since
+from matinee.insights.notes import Note, page
+from matinee.insights.propensities import propensities
+from matinee.insights.rewards import own_decisions
 from matinee.lake.records import micros
 from matinee.lake.table import collect
 from matinee.payments.lessons import is_out
-from matinee.service.days import DAY, HOUR, WEEK
-from matinee.service.drift import Moved, drift
 from matinee.service.folder import Service
-from matinee.service.holding import unsealed_since
 from matinee.service.leases import Leases
-from matinee.service.notes import Note, page
 from matinee.service.outcomes import GRACE, Progress
-from matinee.service.propensities import propensities
-from matinee.service.rewards import own_decisions
 from matinee.service.trying import holdouts_of
 from matinee.surfaces import Payments, Surface
 
@@ -84,7 +84,7 @@ def _propensities(service: Service, surface: str, at: datetime) -> Iterator[Note
 def _moved_words(moved: Moved) -> str:
     """What moved, from what to what.
 
-    >>> from matinee.service.drift import Value
+    >>> from matinee.insights.drift import Value
     >>> _moved_words(Moved("country", (Value("NL", 0.1, 0.2),), 0.1))
     'country in the last week, beside the four before: NL from 10.0% to 20.0%'
     >>> _moved_words(Moved("volume", (Value("volume", 200.0, 100.0),), 0.5))

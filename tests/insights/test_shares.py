@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from matinee.insights.shares import Share, shares, shares_of
 from matinee.lake.records import Decision, Outcome
 from matinee.service.folder import Service
-from matinee.service.shares import Share, shares, shares_of
 from visits import append
 
 AT = datetime(2026, 3, 1, 20, tzinfo=UTC)

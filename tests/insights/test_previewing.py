@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from matinee.errors import MatineeError
+from matinee.insights.previewing import bare, likeliest, preview
 from matinee.lake.records import Decision, Picture
 from matinee.policies import EpsilonGreedy, InverseGap, PlackettLuce, Policy, Preference, Thompson
 from matinee.service import training
 from matinee.service.folder import Service
-from matinee.service.previewing import bare, likeliest, preview
 from matinee.service.runtime import NoChampionError, Runtime
 from matinee.surfaces import Request
 from visits import append
