@@ -23,6 +23,7 @@ NEED_DATA = {
     "payments_outage": False,
     "payments_generations": False,
     "payments_serve": False,
+    "desk": False,
     "allocation": False,
     "experiments_peeking": False,
     "experiments_asos": True,

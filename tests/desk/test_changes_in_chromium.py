@@ -3,13 +3,14 @@
 import json
 import shutil
 import urllib.request
+from datetime import UTC, datetime
 
 import pytest
 from chromium import fits, in_chromium, opened, serving
 
 from matinee.evaluation.gate import Verdict
 from matinee.evaluation.intervals.base import Interval
-from matinee.registry import Approvals
+from matinee.registry import Approvals, against_champion
 from matinee.service.folder import Service
 from waiting import eventually
 
@@ -138,3 +139,36 @@ def test_whoever_may_only_look_has_no_buttons_and_signs_in_and_out(page, folder,
     page.wait_for_url("**/sign-in")
     page.goto("/desk/surface?name=titles")
     assert "/sign-in" in page.url
+
+
+def test_a_won_experiment_becomes_the_champion(page, folder, site):
+    champion, other = candidate(folder)
+    with Service.open(folder) as service:
+        service.trials.start(against_champion("fresh", "titles", other), "ann", "a look")
+        reasons = ["the treatment is better"]
+        service.trials.read("fresh", "better", "ann", champion=champion, reasons=reasons)
+    assert eventually(lambda: page.goto("/desk/experiment?name=fresh").status == 200)
+    page.get_by_role("link", name="Make it the champion").click()
+    assert "the treatment is better" in page.inner_text("main")
+    page.get_by_label("Why").fill("more plays")
+    page.get_by_role("button", name="Make it the champion").click()
+    page.wait_for_url("**/desk/experiment?name=fresh*")
+    assert "over since" in page.inner_text("h1")
+    assert served(site, other)
+    assert history(folder)[-1] == ("approve", "it won the experiment fresh: more plays")
+
+
+def test_the_first_champion_of_a_surface_is_promoted_from_today(page, folder, site):
+    with Service.open(folder) as service:
+        model, policy = service.surface("payments").fallback()
+        made = {"data_as_of": datetime.now(UTC), "settings": {}, "metrics": {}, "by": "ann"}
+        version = service.registry.register("payments", model, policy, **made).id
+    assert eventually(
+        lambda: page.goto("/desk") and page.get_by_role("link", name="Promote").count()
+    )
+    page.get_by_role("link", name="Promote").click()
+    page.get_by_label("Why").fill("the schedule, as a version")
+    page.get_by_role("button", name="Promote").click()
+    page.wait_for_url("**/desk/surface?name=payments*")
+    with Service.open(folder) as service:
+        assert service.registry.alias("payments", "champion").id == version
