@@ -5,7 +5,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from matinee.registry import Approvals, Person
+from matinee.api.access import Access
+from matinee.registry import Approvals, Person, against_champion
+from matinee.service.changes import Change, change
 from matinee.service.visitors import LASTS, Sessions, Visitor
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -77,15 +79,15 @@ def test_a_token_ends_with_its_grant(service, client_of, granted):
     assert client.get("/v1/desk/changes", headers=first).status_code == 401
     assert client.get("/v1/desk/changes", headers=second).status_code == 200
     service.people.revoke("ann", by="root", reason="left")
-    granted("bob", "viewer")  # or nobody would have to say who they are
     assert client.get("/v1/desk/changes", headers=second).status_code == 401
+    assert client.get("/v1/desk/changes").status_code == 401  # nobody is let in by that
 
 
 def test_nobody_else_comes_in_once_somebody_has_a_token(service, client_of, granted):
     client = client_of(service)
     assert client.get("/v1/desk/changes").status_code == 200
     granted("ann", "viewer")
-    service.people.grant("proxied", "viewer", by="root", reason="", token=False)
+    service.people.grant("proxied", "viewer", by="root", reason="a test", token=False)
     for headers in (
         {},
         {"authorization": "Bearer "},
@@ -136,7 +138,7 @@ def test_a_cookie_ends_with_the_token_it_was_given_for(service, client_of, grant
 @pytest.mark.parametrize("address", ["//evil.example", "https://evil.example", "/\\evil.example"])
 def test_signing_in_leads_nowhere_else(service, client_of, address):
     client = client_of(service)
-    token = service.people.grant("ann", "viewer", by="root", reason="")
+    token = service.people.grant("ann", "viewer", by="root", reason="a test")
     answer = form(client, "/sign-in", {"token": token, "next": address})
     assert answer.headers["location"] == "/desk"
 
@@ -252,3 +254,123 @@ def test_cookies_and_proofs_end_after_their_time():
     assert not sessions.proves(proof, Visitor(ann.person, session="another"), now=1_000)
     for guess in ("", ".", "1000.", f"{10**13}.x", "-5.x", proof + "x"):
         assert not sessions.proves(guess, ann, now=1_000)
+
+
+@pytest.mark.parametrize("path", ["/v1/desk/change", "/v1/desk/change%0A", "/desk/change"])
+def test_an_operator_changes_nothing_by_any_spelling(service, client_of, granted, path):
+    another_reigns(service)
+    client = client_of(service, tokens=["secret"])
+    for headers in (granted("bob", "operator"), {"authorization": "Bearer secret"}):
+        assert client.post(path, json=APPROVE, headers=headers).status_code in {403, 404}
+    assert service.registry.history("titles")[-1].action == "override"
+
+
+def test_of_two_who_roll_back_what_they_saw_the_second_is_told(service, client_of):
+    another_reigns(service)
+    Approvals(service.registry).override("titles", "titles@2", by="root", reason="a third reign")
+    client = client_of(service)
+    page = client.get("/desk/change?action=roll_back&about=titles").text
+    fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
+    sent = [form(client, "/desk/change", {**fields, "reason": "worse"}) for _ in range(2)]
+    assert [answer.status_code for answer in sent] == [303, 409]
+    assert "somebody was quicker" in sent[1].text
+    assert [one.action for one in service.registry.history("titles")].count("roll_back") == 1
+
+
+def test_the_kill_switch_halts_the_others_where_one_ended_meanwhile(service, monkeypatch):
+    other = another_reigns(service)
+    for name, part in (("left", (0.0, 0.5)), ("right", (0.5, 1.0))):
+        service.trials.start(against_champion(name, "titles", other, to=part), "ann", "a look")
+    halt = service.trials.halt
+
+    def late(name, by, reason):
+        if name == "left":
+            service.trials.end(name, "bob", "enough")
+        halt(name, by, reason)
+
+    monkeypatch.setattr(service.trials, "halt", late)
+    change(service, Change(action="stop", about="titles", reason="complaints"), "ann")
+    assert service.trials.get("right").halted == "complaints"
+
+
+def test_whoever_is_revoked_stays_out_whatever_the_proxy_says(service, client_of):
+    behind_a_proxy(service, role="operator")
+    service.people.revoke("eve", by="root", reason="left", named=True)
+    client = client_of(service)
+    assert client.get("/desk/changes", headers={"x-forwarded-user": "eve"}).status_code == 401
+    assert client.get("/desk/changes", headers={"x-forwarded-user": "bob"}).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["null", "file://", "http://evil.example"])
+def test_pages_from_elsewhere_send_nothing_through_a_proxy(service, client_of, origin):
+    behind_a_proxy(service, role="operator")
+    client = client_of(service)
+    headers = {"x-forwarded-user": "bob", "origin": origin}
+    assert client.post("/v1/events", json={"events": []}, headers=headers).status_code == 403
+    headers["origin"] = "http://127.0.0.1"
+    assert client.post("/v1/events", json={"events": []}, headers=headers).status_code == 200
+
+
+def test_a_proxy_may_pass_on_how_somebody_signed_in_there(service, client_of):
+    behind_a_proxy(service)
+    headers = {"x-forwarded-user": "bob", "authorization": "Basic Ym9iOnNlY3JldA=="}
+    assert client_of(service).get("/desk/changes", headers=headers).status_code == 200
+
+
+def test_over_tls_the_cookie_goes_nowhere_else(service, client_of):
+    token = service.people.grant("ann", "viewer", by="root", reason="a test")
+    client = client_of(service)
+    answer = form(client, "/sign-in", {"token": token}, **{"x-forwarded-proto": "https"})
+    assert "Secure" in answer.headers["set-cookie"]
+
+
+def test_a_viewer_may_sign_out(service, client_of):
+    client = client_of(service)
+    headers = {"cookie": signed_in(client, service, role="viewer").partition(";")[0]}
+    assert client.post("/sign-out", headers=headers).status_code == 303
+
+
+def test_nothing_of_the_desk_is_kept_by_caches_or_read_by_other_sites(service, client_of, member):
+    client = client_of(service)
+    for path in ("/desk/changes", "/v1/desk/changes", f"/v1/desk/member?id={member}"):
+        headers = client.get(path).headers
+        assert headers["cache-control"] == "no-store"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        elsewhere = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+        assert client.get(path, headers=elsewhere).status_code == 403
+        link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+        assert client.get(path, headers=link).status_code == 200
+
+
+def test_a_change_is_sent_as_a_form(service, client_of):
+    client = client_of(service)
+    assert client.post("/desk/change", json=APPROVE).status_code == 415
+
+
+def test_strangers_are_few_and_say_little(service, client_of, granted):
+    granted("ann", "viewer")
+    client = client_of(service)
+    assert form(client, "/sign-in", {"token": "x" * 20_000}).status_code == 413
+
+    async def pieces():
+        for _ in range(100):
+            yield b"x" * 1_000
+
+    assert client.post("/sign-in", content=pieces(), headers=FORM).status_code == 413
+
+
+def test_sign_ins_do_not_push_out_what_was_changed(service, client_of, granted):
+    headers = granted("ann", "viewer")
+    person = service.people.named("ann")
+    for _ in range(600):
+        service.people.signed_in(person)
+    told = client_of(service).get("/v1/desk/changes", headers=headers).json()
+    kinds = [line["action"] for line in told]
+    assert kinds.count("sign_in") == 100
+    assert "promote" in kinds
+
+
+def test_who_may_be_on_another_machine_is_never_the_owner(service):
+    scope = {"type": "http", "method": "GET", "headers": [], "client": ("192.0.2.2", 9)}
+    assert Access(service, local=False).visitor(scope) is None
+    assert Access(service).visitor(scope).person.role == "approver"

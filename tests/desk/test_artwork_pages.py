@@ -327,3 +327,46 @@ def test_what_fails_is_said_and_tried_again():
 
     kept = Kept(make)
     assert asyncio.run(look()) == 7
+
+
+def test_what_was_begun_before_a_change_is_not_shown_after_it():
+    changes, ready, began = [0], threading.Event(), threading.Event()
+
+    def make() -> int:
+        seen = changes[0]
+        began.set()
+        if not seen:
+            ready.wait(60)
+        return seen
+
+    kept = Kept(make, seconds=3_600, stamp=lambda: changes[0])
+
+    async def look() -> list[int | None]:
+        slow = asyncio.create_task(kept.get(0.01))
+        first = await slow
+        await asyncio.to_thread(began.wait, 60)
+        changes[0] = 1
+        ready.set()
+        return [first, await kept.get(60)]
+
+    assert asyncio.run(look()) == [None, 1]
+
+
+def test_what_failed_after_a_page_went_on_is_told_at_the_next_look():
+    made, ready = [], threading.Event()
+
+    def make() -> int:
+        made.append(1)
+        ready.wait(60)
+        raise ValueError("torn")
+
+    kept = Kept(make)
+
+    async def look() -> None:
+        assert await kept.get(0.01) is None
+        ready.set()
+        with pytest.raises(ValueError, match="torn"):
+            await kept.get(60)
+        assert made == [1]
+
+    asyncio.run(look())

@@ -18,6 +18,7 @@ from matinee.experiments.plan import Holdout
 from matinee.lake.records import Event, Title
 from matinee.registry import against_champion
 from matinee.service.folder import Service
+from matinee.service.outcomes import GRACE
 from matinee.service.runtime import Runtime
 from matinee.surfaces import Request
 
@@ -225,7 +226,7 @@ def test_their_latest_decisions_with_links(service, look):
     links = re.findall(r'href="/desk/decision\?id=([0-9a-f]{32})&amp;member=', table)
     assert len(set(links)) == len(links) == 10
     assert set(links) <= logged
-    closes = NOW + service.surfaces["titles"].window
+    closes = NOW + service.surfaces["titles"].window + GRACE
     assert table.count(f"open until {closes:%Y-%m-%d %H:%M}") == 10
     assert f'href="/desk/log?member={quote(STRANGE)}"' in table
 

@@ -89,7 +89,7 @@ def test_the_same_is_told_as_json(service, look):
 def test_a_service_without_anything_has_a_page(tmp_path, look):
     status, html = look(Service.create(tmp_path / "empty"), "/desk")
     assert status == 200
-    assert "All is well" in html
+    assert "Nothing was found of jobs" in html
     assert "Nothing waits for a person" in html
     assert "No champion explores yet" in html
 
@@ -158,7 +158,7 @@ def test_a_share_and_what_is_not_known():
     assert each(0.085, taken) == "8.5%"
     assert each(0.012, taken, signed=True) == "+1.2 points"
     assert each(NAN, taken) == "none yet"
-    assert unit_of("payments", "reward", None).total == "money"
+    assert unit_of("payments", "money", None).total == "money"
     assert unit_of("notes", "reward", "EUR").total == "reward"
 
 

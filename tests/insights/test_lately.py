@@ -7,6 +7,7 @@ import pytest
 from matinee.insights.lately import lately
 from matinee.lake.records import Decision, Outcome, Title
 from matinee.service.folder import Service
+from matinee.service.outcomes import GRACE
 from visits import append
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -97,7 +98,7 @@ def test_what_came_of_them_is_the_sum_over_their_slots(service):
     service.lake.put([outcome(three, 2, 1.0)])
     found = lately(service, "m1")
     assert [one.reward for one in found] == [2.0, 0.0, None]
-    assert found[2].closes == NOW - timedelta(hours=3) + service.surfaces["titles"].window
+    assert found[2].closes == NOW - timedelta(hours=3) + service.surfaces["titles"].window + GRACE
 
 
 def test_titles_are_named_and_others_called_by_their_ids(service):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from matinee.decisions import Decider
 from matinee.errors import MatineeError
@@ -72,7 +73,7 @@ def test_traffic_and_days_are_counted_by_policy(service):
     assert told[first.id].share == pytest.approx(4 / 6)
     assert told[first.id].value.value == pytest.approx(0.25)
     assert told[second.id].value.value == pytest.approx(1.0)
-    assert [day.decisions for day in found.days] == [{first.id: 4}, {second.id: 2}]
+    assert [day.decisions for day in found.days] == [{first.id: 4}, {second.id: 2}, {}, {}]
     later = overview(service, "notes", START + timedelta(days=8))
     assert [(one.policy, one.decisions) for one in later.traffic] == [(second.id, 2)]
 
@@ -165,3 +166,18 @@ def test_one_stop_halts_all_that_run_and_those_to_come(service):
 def test_there_is_no_such_surface(service):
     with pytest.raises(MatineeError, match="there is no surface"):
         overview(service, "../notes")
+
+
+def test_what_others_decided_is_not_shown_as_the_services_own(service):
+    """A log that was imported, say; and days without a decision have their place."""
+    made = champion(service, ALWAYS)
+    mine = [asked(service, made, f"m{n}", 1, answered=True) for n in range(5)]
+    last = asked(service, made, "m9", 49, answered=True)
+    theirs = [asked(service, made, f"x{n}", 2, answered=False) for n in range(15)]
+    others = [replace(one, policy="notes@world") for one in theirs]
+    written(service, *mine, *others, last)
+    close_windows(service)
+    found = overview(service, "notes", NOW)
+    assert [(one.policy, one.share) for one in found.traffic] == [(made.id, 1.0)]
+    assert found.traffic[0].value.value == 1.0
+    assert [sum(day.decisions.values()) for day in found.days] == [5, 0, 1, 0]

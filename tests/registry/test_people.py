@@ -84,7 +84,9 @@ def test_the_beginning_of_a_digest_must_be_long(people):
     assert people.of_digest("") is None
 
 
-@pytest.mark.parametrize("name", ["", " ", "x" * 201, " ann", "a\nb", "a\x00b", "\u202eann"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "x" * 201, " ann", "a\nb", "a\x00b", "\u202eann", "MATINEE_TOKEN"]
+)
 def test_names_that_nobody_has(people, name):
     with pytest.raises(MatineeError, match="cannot be a person's name"):
         grant(people, name)
@@ -92,7 +94,10 @@ def test_names_that_nobody_has(people, name):
 
 def test_nobody_of_that_name(people):
     with pytest.raises(MatineeError, match="nobody is called"):
-        people.revoke("ann", by="root", reason="")
+        people.revoke("ann", by="root", reason="left")
+    for reason in ("", "  "):
+        with pytest.raises(MatineeError, match="say why"):
+            people.grant("ann", "viewer", by="root", reason=reason)
     with pytest.raises(MatineeError, match="there is no role"):
         grant(people, role="owner")
 

@@ -11,21 +11,22 @@ from functools import lru_cache
 from starlette.types import Scope
 
 from matinee.desk.signing_in import COOKIE
-from matinee.registry.people import LONGEST, Person, digest
+from matinee.registry.people import APPLICATION, LONGEST, Person, digest
 from matinee.service.folder import Service
 from matinee.service.visitors import Visitor
 
-APPLICATION = "MATINEE_TOKEN"
-"""The name of whoever has a token that is in the environment."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Access:
-    """Who comes in to a service. Where no token was ever given out, none is in the environment and
-    no proxy is trusted, everybody on this machine is its owner.
+    """Who comes in to a service. Where no token was ever given out, none is in the environment, no
+    proxy is trusted, and only this machine can ask, as is `local`, everybody is its owner.
     """
 
-    def __init__(self, service: Service, tokens: Collection[str] = ()) -> None:
+    def __init__(
+        self, service: Service, tokens: Collection[str] = (), *, local: bool = True
+    ) -> None:
+        self._local = local
         self._people, self._sessions = service.people, service.sessions
         self._settings = service.settings.access
         self._tokens = {digest(token): token.encode() for token in tokens}
@@ -33,11 +34,13 @@ class Access:
 
     def configured(self) -> bool:
         """Whether anybody has to say who they are."""
-        return bool(self._tokens or self._settings.header or self._people.has_tokens())
+        asked = self._tokens or self._settings.header or self._people.has_tokens()
+        return bool(asked) or not self._local
 
     def visitor(self, scope: Scope) -> Visitor | None:
         """Who asks, `None` where that is not known."""
-        if given := header(scope, b"authorization"):
+        given = header(scope, b"authorization")
+        if given and (given[:7].lower() == b"bearer " or not self.is_proxy(scope)):
             return self._by_token(given)
         if session := _cookie(scope):
             found = self.known(self._sessions.opened(session) or "")
@@ -57,26 +60,30 @@ class Access:
 
     def is_proxy(self, scope: Scope) -> bool:
         """Whether the request comes from an address whose word is trusted."""
-        client = scope.get("client")
-        return bool(self._settings.header and client and client[0] in self._settings.proxies)
+        return bool(self._settings.header and self._beside(scope))
 
     def is_secure(self, scope: Scope) -> bool:
         """Whether the browser speaks TLS, to us or to a proxy that says so."""
-        if self.is_proxy(scope) and header(scope, b"x-forwarded-proto") == b"https":
-            return True
-        return bool(scope.get("scheme") == "https")
+        told = header(scope, b"x-forwarded-proto") if self._beside(scope) else b""
+        return told == b"https" or scope.get("scheme") == "https"
+
+    def _beside(self, scope: Scope) -> bool:
+        """Whether the request comes from where a proxy is."""
+        client = scope.get("client")
+        return bool(client and client[0] in self._settings.proxies)
 
     def foreign(self, scope: Scope) -> bool:
         """Whether a browser was made to ask by a page from elsewhere."""
-        if scope["method"] in SAFE:
-            return False
-        if header(scope, b"sec-fetch-site") in {b"cross-site", b"same-site"}:
+        elsewhere = header(scope, b"sec-fetch-site") in {b"cross-site", b"same-site"}
+        if scope["method"] in SAFE:  # a link may lead here; nothing else of theirs looks at us
+            return elsewhere and header(scope, b"sec-fetch-mode") != b"navigate"
+        if elsewhere:
             return True
         origin = header(scope, b"origin").decode("latin-1")
         hosts = {header(scope, b"host").decode("latin-1")}
         if self.is_proxy(scope):
             hosts.add(header(scope, b"x-forwarded-host").decode("latin-1"))
-        return origin != "" and origin.partition("://")[2] not in hosts
+        return origin != "" and origin.partition("://")[2] not in hosts - {""}
 
     def _by_token(self, given: bytes) -> Visitor | None:
         found = [hmac.compare_digest(given, b"Bearer " + token) for token in self._tokens.values()]
@@ -92,6 +99,8 @@ class Access:
             return None
         name = header(scope, self._settings.header.lower().encode()).decode("latin-1").strip()
         if not 0 < len(name) <= LONGEST or not name.isprintable():
+            return None
+        if self._people.is_revoked(name):
             return None
         return self._people.named(name) or Person(name, self._settings.role)
 

@@ -19,9 +19,12 @@ from matinee.registry import Person, Role
 HEALTH = frozenset({"/healthz", "/readyz"})
 OPEN = ("/sign-in", "/static/")
 """What everybody may ask for, to be able to say who they are."""
-CHANGES = frozenset({"/desk/change", "/v1/desk/change"})
+CHANGES = ("/desk", "/v1/desk")
+"""Whatever is sent there changes what decides."""
 SIGN_OUT = "/sign-out"
 MOST_TOLD = 1_000
+MOST_STRANGERS, MOST_SAID = 16, 16_384
+"""Requests under way of those who are not known yet, and bytes of each."""
 OVERLOADED = "too many requests are under way"
 
 
@@ -146,7 +149,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics, access: Access) -> None:
         self.app, self.limits, self.metrics, self.access = app, limits, metrics, access
-        self.waiting = 0
+        self.waiting = self.strangers = 0
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -169,8 +172,21 @@ class Guard:
             await answer.refuse(503, Refusal("the server is shutting down", next="ask another"))
         elif self.waiting >= self.limits.max_waiting:
             await answer.refuse(429, Refusal(OVERLOADED, next="come back in a second"))
+        elif scope["state"]["visitor"] is None:
+            await self._meet(scope, receive, answer)
         else:
             await self._run(scope, receive, answer)
+
+    async def _meet(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        """Let a few who are not known say who they are; they take no place of those who are."""
+        if self.strangers >= MOST_STRANGERS:
+            await answer.refuse(429, Refusal(OVERLOADED, next="come back in a second"), close=True)
+            return
+        self.strangers += 1
+        try:
+            await self._answer(scope, receive, answer, min(MOST_SAID, self.limits.max_body))
+        finally:
+            self.strangers -= 1
 
     def _refused(self, scope: Scope) -> tuple[int, Refusal, bytes] | None:
         """Why a request comes no further; for a browser that has to sign in, where it does so."""
@@ -192,20 +208,24 @@ class Guard:
     async def _run(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         self.waiting += 1
         self.metrics.waiting.set(self.waiting)
-        limited = _Limited(receive, self.limits.max_body)
         try:
-            if _declared_length(scope) > self.limits.max_body:
+            await self._answer(scope, receive, answer, self.limits.max_body)
+        finally:
+            self.waiting -= 1
+            self.metrics.waiting.set(self.waiting)
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer, most: int) -> None:
+        """Answer a request whose body has at most so many bytes, in time."""
+        limited = _Limited(receive, most)
+        try:
+            if _declared_length(scope) > most:
                 await answer.refuse(413, TOO_LARGE, close=True)
                 return
             async with asyncio.timeout(self.limits.timeout):
                 await self.app(scope, limited, answer)
         except TimeoutError:
-            status, what = (504, "that") if limited.complete else (408, "the body")
-            refusal = Refusal(f"{what} took too long", next="try again later")
+            status, refusal = _too_long(scope, complete=limited.complete)
             await answer.refuse(status, refusal, close=True)
-        finally:
-            self.waiting -= 1
-            self.metrics.waiting.set(self.waiting)
 
 
 class _Limited:
@@ -271,7 +291,20 @@ def _needed(scope: Scope) -> Role:
     """What somebody must be for a request."""
     if scope["method"] in SAFE or scope["path"] == SIGN_OUT:
         return "viewer"
-    return "approver" if scope["path"] in CHANGES else "operator"
+    return "approver" if scope["path"].startswith(CHANGES) else "operator"
+
+
+def _too_long(scope: Scope, *, complete: bool) -> tuple[int, Refusal]:
+    """What is said where time ran out."""
+    if not complete:
+        return 408, Refusal("the body took too long", next="try again later")
+    if scope["method"] in SAFE:
+        return 504, Refusal("that took too long", next="try again later")
+    return 504, Refusal(
+        "that took too long",
+        "it goes on, and may be done after all",
+        "look at what stands before you send it again",
+    )
 
 
 def _may_not(person: Person, needed: Role) -> Refusal:

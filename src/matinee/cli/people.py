@@ -62,7 +62,8 @@ def grant(
 def revoke(name: Name, /, *, reason: Reason, service: ServiceFolder = HERE) -> None:
     """Let somebody in no more; within a second they are signed out everywhere."""
     with opening(service) as opened:
-        opened.people.revoke(name, whoever(), reason)
+        named = bool(opened.settings.access.header)
+        opened.people.revoke(name, whoever(), reason, named=named)
     say(f"{name} is let in no more")
 
 

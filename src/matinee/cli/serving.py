@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from pathlib import Path
 from shlex import quote
@@ -61,20 +61,27 @@ def serve(
     if while_stdin_is_open:
         _at_end_of_stdin(lambda: os.kill(os.getpid(), signal.SIGTERM))
     with opening(service) as opened:
-        tokens = [token for token in os.environ.get("MATINEE_TOKEN", "").split(",") if token]
-        access = Access(opened, tokens)
+        told = (token.strip() for token in os.environ.get("MATINEE_TOKEN", "").split(","))
+        tokens = [token for token in told if token]
         if fd is not None:
-            server.run(opened, socket.socket(fileno=fd), access)
+            _run(opened, socket.socket(fileno=fd), tokens)
             return
         settings = opened.settings.server
         port = settings.port if port is None else port
-        listener = server.listen(host or settings.host, port, guarded=access.configured())
+        guarded = Access(opened, tokens).configured()
+        listener = server.listen(host or settings.host, port, guarded=guarded)
         _say_where(opened, listener)
         with (
             server.working(opened) if work else nullcontext(),
             server.answering(opened, listener, settings.workers - 1),
         ):
-            server.run(opened, listener, access)
+            _run(opened, listener, tokens)
+
+
+def _run(service: Service, listener: socket.socket, tokens: Collection[str]) -> None:
+    """Answer on a socket. Nobody is the owner who may be on another machine."""
+    local = server.is_loopback(listener.getsockname()[0])
+    server.run(service, listener, Access(service, tokens, local=local))
 
 
 def _say_where(service: Service, listener: socket.socket) -> None:

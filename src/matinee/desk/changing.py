@@ -90,8 +90,9 @@ class Changing:
     async def change(self, request: Request) -> Response:
         """Do what a form asks for."""
         form = await form_of(request)
-        visitor: Visitor | None = getattr(request.state, "visitor", None)
-        if visitor is None or not self.service.sessions.proves(form.get("proof", ""), visitor):
+        visitor: Visitor = request.state.visitor
+        _check_may(visitor)
+        if not self.service.sessions.proves(form.get("proof", ""), visitor):
             raise HTTPException(403, "the form is too old, or not ours: open the page again")
         return await asyncio.to_thread(self._change, request, form, visitor)
 
@@ -117,6 +118,7 @@ class Changing:
         """The same of a program."""
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
             raise HTTPException(415, "send application/json")
+        _check_may(request.state.visitor)
         wanted = msgspec.json.decode(await request.body(), type=Change)
         by = request.state.visitor.person.name
         did = await asyncio.to_thread(change, self.service, wanted, by)
@@ -137,6 +139,12 @@ def back(action: Name, about: str, *, done: bool = False) -> str:
     return link("/desk/surface", {"name": surface, **more})
 
 
+def _check_may(visitor: Visitor) -> None:
+    """Whoever let them come this far."""
+    if not visitor.person.may("approver"):
+        raise HTTPException(403, "this needs the role approver")
+
+
 def _named(action: str) -> Name:
     for name in ACTIONS:
         if name == action:
@@ -147,7 +155,7 @@ def _named(action: str) -> Name:
 
 
 def _wanted(form: Mapping[str, str]) -> Change:
-    told = {name: form[name] for name in ("action", "about", "share") if name in form}
+    told = {name: form[name] for name in ("action", "about", "share", "champion") if name in form}
     reason = form.get("reason", "").strip()
     if not reason:
         raise MatineeError("say why", next_step="the reason stands in the history")

@@ -25,7 +25,7 @@ from matinee.service.folder import Service
 from matinee.service.readings import Guardrail, Metric, Reading, Secondary, Treated, on_record, read
 from matinee.service.trying import Trying, state_of, trying
 
-ARMS = ("arm", "serves", "planned", "members", "decisions")
+ARMS = ("arm", "serves", "planned", "members", "all decisions")
 METRICS = ("of a member", "control", "treatment", "difference", "of the control's", "variance less")
 SECONDARY = ("metric", "control", "treatment", "difference")
 GUARDRAILS = ("of a member", "may fall by", "that is", "difference", "left until then", "")
@@ -138,7 +138,7 @@ def _metrics(found: Reading) -> Iterator[tuple[str, ...]]:
                 _of(found, one, metric.name),
                 *_values(metric),
                 between(metric.difference, SIGNED),
-                between(metric.relative, SHARE),
+                between(metric.relative, SHARE) if metric.control > 0 else "",
                 f"{max(metric.removed, 0.0):.0%}" if isfinite(metric.removed) else "",
             )
 

@@ -34,9 +34,9 @@ class Kept(Generic[Value]):
         stamp: Callable[[], object] = lambda: None,
     ) -> None:
         self._make, self._seconds, self._stamp = make, seconds, stamp
-        self._stamped: object = None
+        self._stamped: object = self
         self._made = float("-inf")
-        self._value: Value | MatineeError | None = None
+        self._value: Value | Exception | None = None
         self._task: asyncio.Task[None] | None = None
         self.at: datetime | None = None
         """When the value was begun to be made."""
@@ -45,23 +45,32 @@ class Kept(Generic[Value]):
         """The value, an older one where making it takes longer than `patience` seconds, `None`
         where there is none yet. Raises what making it raises.
         """
-        age = time.monotonic() - self._made
-        if self._stamp() != self._stamped:
-            age = float("inf")
+        until = time.monotonic() + patience
+        await self._look(patience)
+        if self._stamp() != self._stamped:  # what was being made was begun before a change
+            await self._look(max(until - time.monotonic(), 0.0))
+        if self._stamp() != self._stamped:  # what stood before a change is not shown after it
+            return None
+        if isinstance(self._value, Exception):
+            failure = self._value
+            if not isinstance(failure, MatineeError):  # told once; the next who asks tries again
+                self._value, self._stamped = None, self
+            raise failure
+        return self._value
+
+    async def _look(self, patience: float) -> None:
+        """Have it made where it is old or out of date, and wait for that unless it is fair."""
+        current = self._stamp() == self._stamped
+        age = time.monotonic() - self._made if current else float("inf")
         if age >= self._seconds:
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._anew())
-            done, _ = await asyncio.wait([self._task], timeout=0 if age < FAIR else patience)
-            for task in done:
-                task.result()
-        if isinstance(self._value, MatineeError):
-            raise self._value
-        return self._value
+            await asyncio.wait([self._task], timeout=0 if age < FAIR else patience)
 
     async def _anew(self) -> None:
         began, stamped = datetime.now(UTC), self._stamp()
         try:
             self._value = await asyncio.to_thread(self._make)
-        except MatineeError as error:
+        except Exception as error:  # a page that went on without it is told by its next look
             self._value = error
         self.at, self._stamped, self._made = began, stamped, time.monotonic()

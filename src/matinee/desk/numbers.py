@@ -83,7 +83,7 @@ def with_ends(one: Interval, write: Callable[[float], str], unknown: str = "none
     """
     if not isfinite(one.value):
         return unknown
-    if not isfinite(one.low):
+    if not (isfinite(one.low) and one.low < one.high):  # of one member, or all alike
         return write(one.value)
     return f"{write(one.value)} ({write(one.low)} to {write(one.high)})"
 

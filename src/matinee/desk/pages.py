@@ -34,6 +34,7 @@ CSP = (
 
 HEADERS = {
     "content-security-policy": CSP,
+    "cross-origin-resource-policy": "same-origin",
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cache-control": "no-store",

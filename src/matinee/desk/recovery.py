@@ -35,7 +35,7 @@ def show_recovered(found: Recovered) -> None:
     whole = found.lines[0]
     say(
         f"{whole.failed:,} of {found.invoices:,} renewals failed at first; "
-        f"{share(whole.final)} of those that are over were recovered",
+        f"{share(whole.final)} of those whose grace is over were recovered",
         "bold",
     )
     show(
@@ -69,7 +69,7 @@ def share(one: Interval) -> str:
     """
     if isnan(one.value):
         return "none yet"
-    if isnan(one.low):
+    if isnan(one.low) or one.low == one.high:  # of one member, or all alike
         return f"{one.value:.1%}".replace("%", " %")
     return f"{100 * one.value:.1f} % ({100 * max(one.low, 0):.1f} to {100 * min(one.high, 1):.1f})"
 
@@ -87,7 +87,7 @@ def parts(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line], list[tuple[s
     for group in GROUPS:
         mine = [line for line in lines if line.group == group]
         drawn = [
-            ("Recovered, of those that are over", _plot(mine, "final", "share", (0.0, 1.0))),
+            ("Recovered, of those whose grace is over", _plot(mine, "final", "share", (0.0, 1.0))),
             ("Net for each failed renewal", _plot(mine, "net", "money", None)),
         ]
         yield TITLES[group], mine, drawn

@@ -91,7 +91,7 @@ def _bars(days: Sequence[Day], colours: Mapping[str, int]) -> Iterator[dict[str,
         parts = [
             (colours[policy], f"{100 * day.decisions[policy] / total:.2f}") for policy in ordered
         ]
-        told = ", ".join(f"{policy} {day.decisions[policy]:,}" for policy in ordered)
+        told = ", ".join(f"{policy} {day.decisions[policy]:,}" for policy in ordered) or "none"
         yield {
             "day": f"{day.day:%Y-%m-%d}",
             "height": f"{100 * total / most:.1f}",

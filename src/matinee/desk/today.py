@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ def unit_of(surface: str, measure: str, currency: str | None) -> Unit:
 
     >>> unit_of("titles", "minutes", None).total
     'hours watched'
-    >>> unit_of("payments", "reward", "EUR").each
+    >>> unit_of("payments", "money", "EUR").each
     'EUR an invoice'
     """
     money = currency or "money"
@@ -51,7 +51,10 @@ def unit_of(surface: str, measure: str, currency: str | None) -> Unit:
         ("titles", "minutes"): Unit("minutes a decision", "hours watched", 1 / 60),
         ("titles", "reward"): Unit("plays a decision", "plays that count"),
         ("artwork", "reward"): Unit("of choices taken", "titles taken", share=True),
-        ("payments", "reward"): Unit(f"{money} an invoice", money),
+        ("payments", "money"): Unit(f"{money} an invoice", money),
+        ("payments", "reward"): Unit(
+            f"{money} an invoice, with what is to come", f"{money} with what is to come"
+        ),
     }
     return known.get((surface, measure), Unit("reward a decision", "reward"))
 
@@ -116,8 +119,8 @@ def shown(found: Today) -> dict[str, Any]:
 
 
 WELL = (
-    "All is well: jobs, champions, propensities, experiments, processors, imports; and nothing has "
-    "moved since last week."
+    "Nothing was found of jobs, champions, propensities, experiments, processors and imports; and "
+    "nothing has moved since last week, where there is enough to tell."
 )
 
 
@@ -201,13 +204,15 @@ def each(value: float, unit: Unit, *, signed: bool = False) -> str:
 
     >>> each(0.0849, Unit("", "", share=True)), each(0.01, Unit("", ""), signed=True)
     ('8.5%', '+0.01')
-    >>> each(-0.004, Unit("", "", share=True), signed=True)
-    '−0.4 points'
+    >>> each(-0.004, Unit("", "", share=True), signed=True), each(12_345.6, Unit("", ""))
+    ('−0.4 points', '12,346')
     """
     if not isfinite(value):
         return "none yet"
     if unit.share:
         return f"{100 * value:+.2g} points".replace("-", "−") if signed else percent(value)
+    if abs(value) >= 1_000:
+        return amount(value, unit._replace(scale=1.0), signed=signed)
     return (f"{value:+.3g}" if signed else f"{value:.3g}").replace("-", "−")
 
 
@@ -307,6 +312,8 @@ def _bought(one: Bought, unit: Unit) -> Iterator[str]:
         if promotion.gain is None:
             yield f"{said}."
             continue
-        gain = between(promotion.gain, lambda value: each(value, unit, signed=True))
-        of = unit.each if promotion.unit == "decision" else f"{unit.total}, a member"
+        summed = promotion.unit == "member"  # over their decisions, and so no share
+        write = partial(amount if summed else each, unit=unit, signed=True)
+        gain = between(promotion.gain, write)
+        of = f"{unit.total}, a member" if summed else unit.each
         yield f"{said}, measured to bring {gain} {of} more."

@@ -87,7 +87,12 @@ class View(Generic[Found]):
                 )
             body = await asyncio.to_thread(encode, found)
             return Response(
-                body, media_type="application/json", headers={"cache-control": "no-store"}
+                body,
+                media_type="application/json",
+                headers={
+                    "cache-control": "no-store",
+                    "cross-origin-resource-policy": "same-origin",
+                },
             )
 
         page.__name__ = told.__name__ = self.path.strip("/").replace("/", "_")

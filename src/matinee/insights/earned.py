@@ -14,14 +14,15 @@ from matinee.experiments.arms import Arm
 from matinee.experiments.effects import compare
 from matinee.experiments.sequential import AsymptoticSequence
 from matinee.insights.days import DAY, WEEK, midnight
+from matinee.insights.measures import measures_of, with_measures
 from matinee.insights.reigns import crowned, since
 from matinee.insights.rewards import own_decisions, rewards
 from matinee.lake.table import collect
 from matinee.service.folder import Service
 from matinee.service.means import mean_by_member
-from matinee.service.outcomes import GRACE, counted
+from matinee.service.outcomes import counted
 from matinee.service.trying import holdouts_of
-from matinee.surfaces import Surface, Titles
+from matinee.surfaces import Surface
 
 LOOKS = 30
 """Ends of days at which a difference is looked at, at most, evenly spaced."""
@@ -36,7 +37,8 @@ class Beside:
 
     Since the holdout began: of members who are in no holdout, against those who are in this one.
     `held` is a holdout's own mean, of `members`. `difference` is of one decision, `total` what it
-    comes to over the `decisions` of the others. Both hold at every look.
+    comes to over the `decisions` of the others. Both hold at every look at the same
+    decisions: since launch always, of a week at that week.
     """
 
     holdout: str
@@ -68,7 +70,7 @@ class Valued:
 
 @dataclass(frozen=True)
 class Measured:
-    """One measure of a surface: its "reward", or the "minutes" watched that answered.
+    """One measure of a surface: its "reward", the "minutes" watched that answered, or the "money".
 
     week : of decisions that closed today or on the six days before (UTC). looks : the difference
     beside the first holdout since it began, at ends of days, and now.
@@ -97,7 +99,7 @@ def standing(service: Service, surface: Surface, at: datetime) -> Standing:
     return Standing(
         surface.name,
         champion.id if champion else None,
-        since(crowned(service, surface.name)),
+        since(service, surface, crowned(service, surface.name)),
         _measures(service, surface, at),
     )
 
@@ -105,7 +107,7 @@ def standing(service: Service, surface: Surface, at: datetime) -> Standing:
 def _measures(service: Service, surface: Surface, at: datetime) -> tuple[Measured, ...]:
     """Each measure of a surface; where there is a holdout, all its intervals share `ALPHA`."""
     rows = _closed(service, surface, at)
-    names = [*(["minutes"] if surface.name == Titles.name else []), "reward"]
+    names = measures_of(surface)
     holdouts = [name for name in holdouts_of(service, surface) if (rows["arm"] == name).any()]
     rows = _grouped(rows, [*holdouts, *_released(service)])
     tightest = service.settings.experiments.tightest_at
@@ -118,44 +120,19 @@ def _measures(service: Service, surface: Surface, at: datetime) -> tuple[Measure
         return _earned(some, name, tuple(one for one in beside if one is not None))
 
     found = [Measured(name, earned(week, name), earned(rows, name)) for name in names]
-    looks = _looks(rows, holdouts[0], names[0], sequence) if holdouts else ()
+    looks = _looks(rows, holdouts[0], names[0], sequence, at) if holdouts else ()
     found[0] = replace(found[0], looks=looks, arms=_arms(rows, names[0]))
     return tuple(found)
 
 
 def _closed(service: Service, surface: Surface, at: datetime) -> pl.DataFrame:
-    """member_id, arm, policy, decided_at, closed_at, reward and minutes of each decision that is
-    closed; those of others, from a log that was imported say, aside.
+    """member_id, arm, policy, decided_at, closed_at, reward and the other measures of each decision
+    that is closed; those of others, from a log that was imported say, aside.
     """
     mine = own_decisions(service, surface)
     decisions = counted(mine, surface).select("decision_id", "arm", "policy")
     both = rewards(service, surface, at).join(decisions, on="decision_id")
-    if surface.name == Titles.name:
-        both = both.join(_minutes(service, surface, mine), on="decision_id", how="left")
-    return collect(both, "outcomes").with_columns(pl.col("^minutes$").fill_null(0.0))
-
-
-def _minutes(service: Service, surface: Surface, mine: pl.LazyFrame) -> pl.LazyFrame:
-    """Minutes of plays of what a decision showed, that name it and came in its window."""
-    plays = (
-        service.lake.scan("events")
-        .filter(pl.col("kind") == "play", pl.col("decision_id").is_not_null())
-        .select("member_id", "decision_id", "title_id", "ts", "known_at", minutes="value")
-    )
-    end = pl.col("at") + surface.window
-    return (
-        plays.join(
-            mine.select("member_id", "decision_id", "at", "actions"),
-            on=["member_id", "decision_id"],
-        )
-        .filter(
-            pl.col("ts").is_between(pl.col("at"), end, closed="left"),
-            pl.col("known_at") <= end + GRACE,
-            pl.col("actions").list.contains(pl.col("title_id")),
-        )
-        .group_by("decision_id")
-        .agg(pl.col("minutes").sum())
-    )
+    return collect(with_measures(service, surface, mine, both), "outcomes")
 
 
 def _released(service: Service) -> list[str]:
@@ -206,7 +183,7 @@ def _arm(rows: pl.DataFrame, name: str) -> Arm:
 
 
 def _looks(
-    rows: pl.DataFrame, holdout: str, name: str, sequence: AsymptoticSequence
+    rows: pl.DataFrame, holdout: str, name: str, sequence: AsymptoticSequence, at: datetime
 ) -> tuple[tuple[datetime, Interval], ...]:
     """The difference beside a holdout at ends of days, as far as it could be told."""
     ends = rows.filter(pl.col("group") == holdout)["closed_at"].dt.date().unique().sort()
@@ -216,7 +193,7 @@ def _looks(
         end = datetime(day.year, day.month, day.day, tzinfo=UTC) + DAY
         beside = _beside(rows.filter(pl.col("closed_at") < end), holdout, name, sequence)
         if beside is not None and np.isfinite(beside.difference.low):
-            found.append((end, beside.difference))
+            found.append((min(end, at), beside.difference))
     return tuple(found)
 
 

@@ -12,6 +12,7 @@ import polars as pl
 from matinee.lake.lake import Lake
 from matinee.lake.table import collect
 from matinee.service.folder import Service
+from matinee.service.outcomes import GRACE
 from matinee.surfaces import Titles
 
 LATEST = 10
@@ -81,7 +82,7 @@ def _told(service: Service, one: Mapping[str, Any], reward: float | None) -> Lat
         len(one["actions"]),
         tuple(_name(service, action) for action in one["actions"][:NAMED]),
         reward,
-        None if surface is None else one["at"] + surface.window,
+        None if surface is None else one["at"] + surface.window + GRACE,
     )
 
 

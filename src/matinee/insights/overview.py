@@ -14,16 +14,16 @@ import polars as pl
 
 from matinee.evaluation.intervals.base import Interval
 from matinee.insights.audit import Line, audit
-from matinee.insights.days import WEEK
+from matinee.insights.days import WEEK, midnight
 from matinee.insights.reigns import crowned, reigns, since
-from matinee.insights.rewards import rewards
+from matinee.insights.rewards import own_decisions, rewards
 from matinee.lake.table import collect
 from matinee.registry import Approvals, Change, Judged, Version
 from matinee.registry.changes import reigns_of
 from matinee.service.changes import Name
 from matinee.service.folder import Service
 from matinee.service.means import mean_by_member
-from matinee.service.outcomes import counted
+from matinee.service.outcomes import GRACE, counted
 from matinee.service.trying import GOING, Trying, trying
 from matinee.surfaces import Surface
 
@@ -128,11 +128,11 @@ def overview(service: Service, name: str, now: datetime | None = None) -> Overvi
         surface.window,
         surface.slots,
         champion.id if champion else None,
-        since(crownings),
+        since(service, surface, crownings),
         challenger.id if challenger else None,
         tuple(_versions(service, name, crownings, tried)),
-        tuple(_traffic(decided.filter(pl.col("at") > at - WEEK))),
-        tuple(_days(decided)),
+        tuple(_traffic(decided, at - WEEK)),
+        tuple(_days(decided, at)),
         tried,
         tuple(line for line in audit(service, name) if line.about.partition("@")[0] == name),
         tuple(can),
@@ -209,39 +209,47 @@ def _decided(service: Service, surface: Surface, at: datetime) -> pl.DataFrame:
     """member_id, at, policy, arm, reward of the decisions of the last days; reward is null while a
     window is open, or where an earlier decision tells of the same money.
     """
-    first = at - timedelta(days=DAYS)
-    decisions = service.lake.scan("decisions").filter(
-        pl.col("surface") == surface.name, pl.col("at").is_between(first, at)
-    )
+    first = min(midnight(at) - timedelta(days=DAYS - 1), at - WEEK - surface.window - GRACE)
+    own = own_decisions(service, surface)
+    decisions = own.filter(pl.col("at").is_between(first, at))
     outcomes = rewards(service, surface, at, pl.col("decided_at") >= first)
-    told = counted(decisions, surface).select("decision_id").with_columns(counts=True)
+    told = counted(own, surface).select("decision_id").with_columns(counts=True)
     known = (
         decisions.select("decision_id", "member_id", "at", "policy", "arm")
-        .join(outcomes.select("decision_id", "reward"), on="decision_id", how="left")
+        .join(outcomes.select("decision_id", "reward", "closed_at"), on="decision_id", how="left")
         .join(told, on="decision_id", how="left")
         .with_columns(reward=pl.when(pl.col("counts")).then(pl.col("reward")))
     )
     return collect(known, "decisions").drop("decision_id", "counts")
 
 
-def _traffic(decided: pl.DataFrame) -> Iterator[Traffic]:
+def _traffic(decided: pl.DataFrame, since: datetime) -> Iterator[Traffic]:
     """By policy and arm, the most first."""
-    parts = decided.group_by("policy", "arm")
+    late = decided.filter(pl.col("at") > since)
+    closed = decided.filter(pl.col("closed_at") > since)
+    parts = late.group_by("policy", "arm")
     for (policy, arm), rows in sorted(parts, key=lambda part: (-part[1].height, str(part[0]))):
         yield Traffic(
             str(policy),
             None if arm is None else str(arm),
             rows.height,
-            rows.height / decided.height,
+            rows.height / late.height,
             rows["member_id"].n_unique(),
-            _value(rows),
+            _value(
+                closed.filter(
+                    pl.col("policy") == policy, pl.col("arm").eq_missing(pl.lit(arm, pl.String))
+                )
+            ),
         )
 
 
-def _days(decided: pl.DataFrame) -> Iterator[Day]:
-    """The days that had decisions, in order."""
+def _days(decided: pl.DataFrame, at: datetime) -> Iterator[Day]:
+    """The last days in order, from the first that had decisions on."""
     dated = decided.with_columns(day=pl.col("at").dt.date())
-    for (day,), rows in dated.sort("day").group_by("day", maintain_order=True):
+    parts = {day: rows for (day,), rows in dated.partition_by("day", as_dict=True).items()}
+    shown = [(midnight(at) - timedelta(days=back)).date() for back in reversed(range(DAYS))]
+    for day in shown[next((n for n, day in enumerate(shown) if day in parts), DAYS) :]:
+        rows = parts.get(day, dated.clear())
         counts = rows.group_by("policy").len().sort("policy")
         yield Day(day, dict(counts.iter_rows()), _value(rows))
 

@@ -78,7 +78,7 @@ def processing(
     Raises `MatineeError` where a currency has no rate.
     """
     at, lake = now or datetime.now(UTC), service.lake
-    tries = tried(lake)
+    tries = tried(lake, at)
     due = renewals(service, tries, since, at)
     made = _decisions(lake, at)
     hourly, processors, others = _processors(tries, service.settings.surfaces.payments.rates)

@@ -53,8 +53,8 @@ _SIGNALS = ["status", "code", "category", "advice", "processor_code"]
 class Line:
     """Failed renewals that have something in common. Intervals are clustered by member.
 
-    soon : the share that was paid within ten days of when it was due, of those due ten days ago or
-    paid. final : the share that was paid at all, of those that are over. attempts : those after the
+    soon : the share that was paid within ten days of when it was due, of those due ten days ago.
+    final : the share that was paid at all, of those whose grace is over. attempts : those after the
     first, for each that was paid. Money is that of the service: brought, less what was refunded or
     charged back; fees, of processors; penalties, of networks; net, all that for each failed
     renewal. open : those not over yet.
@@ -107,7 +107,7 @@ def recovered(
     Raises `MatineeError` where none is known, or a currency has no rate.
     """
     at = now or datetime.now(UTC)
-    due = renewals(service, tried(service.lake), since, at)
+    due = renewals(service, tried(service.lake, at), since, at)
     found = summed(due, since, at)
     if found is None:
         raise MatineeError(
@@ -154,7 +154,7 @@ def _lines(bills: pl.DataFrame) -> Iterator[Line]:
 def _line(group: str, name: str, rows: pl.DataFrame) -> Line:
     net = rows["brought"] - rows["fees"] - rows["penalties"]
     settled = rows.filter(pl.col("told_soon"))
-    over = rows.filter(pl.col("over"))
+    over, told = rows.filter(pl.col("over")), rows.filter(pl.col("told"))
     return Line(
         group,
         name,
@@ -162,8 +162,8 @@ def _line(group: str, name: str, rows: pl.DataFrame) -> Line:
         rows["member_id"].n_unique(),
         rows.height - over.height,
         mean_by_member(settled["soon"], settled["member_id"]),
-        mean_by_member(over["paid"], over["member_id"]),
-        _ratio(over["attempts"], over["paid"], over["member_id"]),
+        mean_by_member(told["paid"], told["member_id"]),
+        _ratio(told["attempts"], told["paid"], told["member_id"]),
         float(rows["brought"].sum()),
         float(rows["fees"].sum()),
         float(rows["penalties"].sum()),
@@ -207,7 +207,8 @@ def renewals(
         money=pl.col("amount") * pl.col("unit"),
         paid=paid.cast(pl.Float64),
         soon=soon.fill_null(value=False).cast(pl.Float64),
-        told_soon=(pl.col("due_at") + SOON <= at) | ended,
+        told_soon=pl.col("due_at") + SOON <= at,
+        told=pl.col("grace_until") <= at,
         over=ended,
         attempts=pl.col("attempts").fill_null(0).cast(pl.Float64),
         brought=(pl.col("charged") - pl.col("back")).fill_null(0) * pl.col("unit"),
@@ -216,10 +217,13 @@ def renewals(
     )
 
 
-def tried(lake: Lake) -> pl.DataFrame:
-    """A row for each attempt: what all reports on it say, why it failed, what was paid back."""
+def tried(lake: Lake, at: datetime) -> pl.DataFrame:
+    """A row for each attempt until a time: what all reports on it say, why it failed, what was paid
+    back.
+    """
     order = {status: place for place, status in enumerate(STATUSES)}
-    reports = collect(lake.scan("attempts"), "attempts").with_columns(
+    until = pl.col("at") <= at
+    reports = collect(lake.scan("attempts").filter(until), "attempts").with_columns(
         rank=pl.col("status").replace_strict(order, return_dtype=pl.Int64)
     )
     held = reports.sort("rank", "at").unique(_ATTEMPT, keep="last")
@@ -227,7 +231,7 @@ def tried(lake: Lake) -> pl.DataFrame:
         sent_at=pl.col("at").min(), fee=pl.col("fee").max(), penalty=pl.col("penalty").max()
     )
     back = (
-        collect(lake.scan("settlements"), "settlements")
+        collect(lake.scan("settlements").filter(until), "settlements")
         .filter(pl.col("kind") != "capture")
         .group_by(_ATTEMPT)
         .agg(back=pl.col("amount").sum() + pl.col("fee").sum())

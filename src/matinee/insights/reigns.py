@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+import polars as pl
+
+from matinee.insights.rewards import own_decisions
+from matinee.lake.table import collect
 from matinee.registry import Change
 from matinee.service.folder import Service
+from matinee.surfaces import Surface
 
 CROWNED = {"promote", "approve", "override", "roll_back"}
 
@@ -16,9 +21,22 @@ def crowned(service: Service, surface: str) -> list[Change]:
     return [one for one in service.registry.history(surface) if one.action in CROWNED]
 
 
-def since(changes: Sequence[Change]) -> datetime | None:
-    """Since when the champion is, by all that were `crowned`; `None` where none was."""
-    return changes[-1].at if changes else None
+def since(service: Service, surface: Surface, changes: Sequence[Change]) -> datetime | None:
+    """Since when the champion decides, by all that were `crowned`; `None` where none was.
+
+    What a simulated service has lived was all promoted on the day it was made: there it is since
+    the champion's first decision, if that was before.
+    """
+    if not changes:
+        return None
+    crowned_at = changes[-1].at
+    if not service.simulated:
+        return crowned_at
+    made = own_decisions(service, surface).filter(
+        pl.col("policy") == changes[-1].new, pl.col("arm").is_null()
+    )
+    first = collect(made.select(pl.col("at").min()), "decisions").item()
+    return min(crowned_at, first or crowned_at)
 
 
 def reigns(version: str, changes: Sequence[Change]) -> Iterator[tuple[datetime, datetime | None]]:

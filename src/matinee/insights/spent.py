@@ -13,6 +13,7 @@ from matinee.evaluation.off_policy.weights import Weights
 from matinee.experiments.sequential import BURN_IN
 from matinee.insights.best_first import SLATES, Draws
 from matinee.insights.propensities import policy_of, sets_of
+from matinee.insights.rewards import own_decisions
 from matinee.lake.table import collect
 from matinee.service.comparing import WORTH
 from matinee.service.folder import Service
@@ -115,7 +116,9 @@ def _closed(service: Service, surface: str, version: str, at: datetime) -> tuple
         pl.col("at") <= at,
         pl.col("propensity_kind") == "conditional",
     )
-    decisions = counted(mine, service.surface(surface))
+    asked = service.surface(surface)
+    first = counted(own_decisions(service, asked), asked).select("decision_id")
+    decisions = mine.join(first, on="decision_id", how="semi")
     made = int(collect(decisions.select(pl.len()), "decisions").item())
     closed = service.lake.scan("outcomes").filter(
         pl.col("surface") == surface, pl.col("closed_at") <= at

@@ -13,6 +13,7 @@ from matinee.insights.drift import Moved, drift
 from matinee.insights.holding import unsealed_since
 from matinee.insights.notes import Note, page
 from matinee.insights.propensities import propensities
+from matinee.insights.reigns import crowned
 from matinee.insights.rewards import own_decisions
 from matinee.lake.records import micros
 from matinee.lake.table import collect
@@ -104,7 +105,9 @@ def _silence(service: Service, surface: Surface, at: datetime) -> Iterator[Note]
     """No decision for a day, none that closes, or too many of the fallback."""
     name, link = surface.name, page("surface", name=surface.name)
     rows = own_decisions(service, surface).filter(pl.col("at") <= at)
-    made = collect(rows.select("at", "seq", "policy", "arm"), "decisions")
+    columns = ["decision_id", "at", "seq", "policy", "arm"]
+    slots = pl.col("actions").list.len()
+    made = collect(rows.select(*columns, slots=slots), "decisions")
     last = made["at"].max()
     if not isinstance(last, datetime):
         return
@@ -113,11 +116,19 @@ def _silence(service: Service, surface: Surface, at: datetime) -> Iterator[Note]
     due = made.filter(
         pl.col("seq") > Progress(service.store).of(name),
         pl.col("at") < at - surface.window - GRACE - HOUR,
+        pl.col("slots") > 0,
     )
+    if due.height:  # those behind one that is still open may be written
+        told = service.lake.scan("outcomes").filter(pl.col("surface") == name)
+        written = collect(told.select("decision_id"), "outcomes")
+        due = due.join(written, on="decision_id", how="anti")
     if due.height:
         said = f"{due.height:,} decisions are over, and what came of them is not written"
         yield Note(name, said, "matinee work --once", link)
-    yield from _fallback(service, surface, made.filter(pl.col("at") > at - DAY))
+    first = next((one.at for one in crowned(service, name) if one.at <= at), None)
+    if first is not None:  # before, nobody else could decide
+        since = max(at - DAY, first)
+        yield from _fallback(service, surface, made.filter(pl.col("at") > since))
 
 
 def _daily(times: pl.Series, last: datetime) -> bool:

@@ -22,6 +22,10 @@ change what decides.
 """
 ROLES: tuple[Role, ...] = get_args(Role)
 LONGEST = 200
+APPLICATION = "MATINEE_TOKEN"
+"""The name of whoever has a token that is in the environment of the server, and nobody else's."""
+SIGN_INS = 100
+"""So many of the latest are told."""
 AGE = 1.0
 """Seconds until a grant or its end is known to a process that was not the one to write it."""
 
@@ -111,6 +115,7 @@ class People:
         store.migrate(SCHEMA)
         self._known: Mapping[str, Granted] = {}
         self._of: Mapping[str, Person] = {}
+        self._begun, self._ended = False, frozenset[str]()
         self._until = 0.0
 
     def grant(self, name: str, role: Role, by: str, reason: str, *, token: bool = True) -> str:
@@ -120,14 +125,17 @@ class People:
 
         Raises `MatineeError` for a name that is empty, longer than 200 characters, or not in print.
         """
-        if not 0 < len(name) <= LONGEST or not name.isprintable() or name != name.strip():
+        printed = name.isprintable() and name == name.strip() and name != APPLICATION
+        if not 0 < len(name) <= LONGEST or not printed:
             raise MatineeError(
                 "this cannot be a person's name",
-                why=f"a name has 1 to {LONGEST} characters that can be printed",
+                why=f"a name has 1 to {LONGEST} characters that can be printed, and is not "
+                f"{APPLICATION}",
                 next_step="matinee people grant ann --role approver --reason '...'",
             )
         if role not in ROLES:
             raise MatineeError(f"there is no role {role!r}", next_step=f"one of {', '.join(ROLES)}")
+        _check_reason(reason)
         made = f"mat_{secrets.token_urlsafe(32)}" if token else ""
         kept = digest(made) if token else None
         with self._store.transaction() as connection:
@@ -135,10 +143,13 @@ class People:
         self._until = 0.0
         return made
 
-    def revoke(self, name: str, by: str, reason: str) -> None:
-        """Let them in no more; raises `MatineeError` where nobody of that name is known."""
+    def revoke(self, name: str, by: str, reason: str, *, named: bool = False) -> None:
+        """Let them in no more; raises `MatineeError` where nobody of that name is known, unless a
+        proxy may have `named` them.
+        """
+        _check_reason(reason)
         with self._store.transaction() as connection:
-            if name not in self._read():
+            if name not in self._read() and not named:
                 raise MatineeError(
                     f"nobody is called {name!r} here", next_step="matinee people list"
                 )
@@ -162,9 +173,14 @@ class People:
         return found[0] if len(start) >= 16 and len(found) == 1 else None
 
     def has_tokens(self) -> bool:
-        """Whether anybody has one."""
+        """Whether anybody was ever given one: when the last one ends, nobody comes in."""
         self._refresh()
-        return bool(self._of)
+        return self._begun
+
+    def is_revoked(self, name: str) -> bool:
+        """Whether somebody is to be let in no more, whoever names them."""
+        self._refresh()
+        return name in self._ended
 
     def named(self, name: str) -> Person | None:
         """Somebody by name."""
@@ -178,7 +194,7 @@ class People:
         return [found[name] for name in sorted(found)]
 
     def history(self) -> list[Entry]:
-        """All that was ever done, the oldest first."""
+        """All that was ever done, and who signed in of late, the oldest first."""
         return [
             Entry(
                 row["name"],
@@ -188,13 +204,28 @@ class People:
                 row["role"],
                 row["reason"],
             )
-            for row in self._store.rows("SELECT * FROM people_history ORDER BY id")
+            for row in self._store.rows(
+                "SELECT * FROM people_history WHERE action != 'sign_in' OR id IN (SELECT id FROM"
+                " people_history WHERE action = 'sign_in' ORDER BY id DESC LIMIT ?) ORDER BY id",
+                (SIGN_INS,),
+            )
         ]
 
     def _refresh(self) -> None:
         if time.monotonic() >= self._until:
             self._known = self._read()
             self._of = {one.digest: one.person for one in self._known.values() if one.digest}
+            self._begun = self._begun or bool(
+                self._store.rows("SELECT 1 FROM people_history WHERE token IS NOT NULL LIMIT 1")
+            )
+            self._ended = frozenset(
+                row["name"]
+                for row in self._store.rows(
+                    "SELECT name FROM people_history WHERE id IN (SELECT max(id) FROM"
+                    " people_history WHERE action != 'sign_in' GROUP BY name)"
+                    " AND action = 'revoke'"
+                )
+            )
             self._until = time.monotonic() + AGE
 
     def _read(self) -> dict[str, Granted]:
@@ -208,6 +239,11 @@ class People:
             )
             for row in rows
         }
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip():
+        raise MatineeError("say why", next_step="give a --reason; it stands in the history")
 
 
 def _remember(

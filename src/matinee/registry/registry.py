@@ -148,9 +148,22 @@ class Registry:
                 )
             crown(connection, surface, by=by, action="promote", old=old, new=number, reason=reason)
 
-    def roll_back(self, surface: str, by: str, reason: str) -> Version:
-        """Make the champion before this one the champion again, and return it."""
+    def roll_back(
+        self, surface: str, by: str, reason: str, *, champion: str | None = None
+    ) -> Version:
+        """Make the champion before this one the champion again, and return it.
+
+        Raises `MatineeError` where `champion` is given and is the champion no more: somebody else
+        was quicker.
+        """
         with self.store.transaction() as connection:
+            now = alias_of(self.store, surface, "champion")
+            if champion is not None and champion != f"{surface}@{now}":
+                raise MatineeError(
+                    f"{champion} is not the champion any more",
+                    why=f"{surface}@{now} is: somebody was quicker",
+                    next_step=f"look at {surface} again",
+                )
             reigns = reigns_of(self.store, surface)
             if len(reigns) < 2:
                 raise MatineeError(

@@ -25,13 +25,15 @@ Kind = Literal["version", "surface", "experiment"]
 class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What somebody wants: `action` on `about`, a version such as titles@2, a surface, or an
     experiment, for a `reason` that stands in the history. An experiment that is started gives the
-    version to a `share` of the members.
+    version to a `share` of the members. Where `champion` is given, and another one decides by now,
+    nothing is rolled back.
     """
 
     action: Name
     about: Annotated[str, Meta(min_length=1, max_length=200)]
     reason: Annotated[str, Meta(min_length=1, max_length=1_000, pattern=r"\S")]
     share: Annotated[float, Meta(gt=0, lt=1)] = 0.5
+    champion: Annotated[str, Meta(max_length=200)] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def _approve(service: Service, wanted: Change, by: str) -> str:
 
 def _roll_back(service: Service, wanted: Change, by: str) -> str:
     surface = service.surface(wanted.about).name
-    back = service.registry.roll_back(surface, by, wanted.reason)
+    back = service.registry.roll_back(surface, by, wanted.reason, champion=wanted.champion)
     return f"{back.id} is the champion of {surface} again"
 
 
@@ -110,8 +112,15 @@ def _stop(service: Service, wanted: Change, by: str) -> str:
             why="all members have the champion, but for those who are held out",
             next_step=f"matinee roll-back {surface}, if the champion is what is wrong",
         )
+    failures = []
     for name in running:
-        service.trials.halt(name, by, wanted.reason)
+        try:
+            service.trials.halt(name, by, wanted.reason)
+        except MatineeError as error:  # the others are halted all the same
+            if state_of(service.trials.get(name), datetime.now(UTC)) in GOING:
+                failures.append(error)
+    if failures:
+        raise failures[0]
     return f"halted on {surface}: {', '.join(running)}"
 
 

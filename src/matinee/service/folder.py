@@ -133,7 +133,7 @@ class Service:
     @cached_property
     def sessions(self) -> Sessions:
         """What browsers are given to be known again."""
-        return Sessions(self.salt())
+        return Sessions(self._secret("session-key"))
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -185,9 +185,12 @@ class Service:
 
     def salt(self) -> bytes:
         """The service's own secret, which the seeds of its draws depend on; made once."""
-        path = self.folder / "salt"
+        return self._secret("salt")
+
+    def _secret(self, name: str) -> bytes:
+        path = self.folder / name
         if not path.exists():
-            mine = path.with_name(f"salt.{secrets.token_hex(8)}")
+            mine = path.with_name(f"{name}.{secrets.token_hex(8)}")
             mine.touch(mode=0o600)
             mine.write_bytes(secrets.token_bytes(32))
             with suppress(FileExistsError):  # another process was quicker: its salt stands

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from math import log, log1p, sqrt
+from dataclasses import replace
+from math import isfinite, log, log1p, sqrt
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.stats import norm, t
 
 from matinee.evaluation.attribution import mean_of
 from matinee.evaluation.intervals.base import Interval
@@ -22,11 +24,19 @@ def numbers(column: pl.Series) -> NDArray[np.int64]:
 def mean_by_member(values: pl.Series, members: pl.Series) -> Interval:
     """The mean of values [N] with an interval of one look, clustered by member [N]; NaN of none.
 
+    By Student's t with a degree less than there are members: of few it is as wide as it has to be.
+
     >>> one = mean_by_member(pl.Series([0.0, 1.0] * 50), pl.Series(range(100)).cast(pl.String))
     >>> round(one.value, 2), round(one.low, 2), round(one.high, 2)
     (0.5, 0.4, 0.6)
     """
-    return mean_of(values.cast(pl.Float64).to_numpy(), numbers(members))
+    found = mean_of(values.cast(pl.Float64).to_numpy(), numbers(members))
+    count = members.n_unique()
+    if count < 2 or not isfinite(found.low):
+        return found
+    tail = (1 - found.level) / 2
+    wider = (found.high - found.value) * float(t.isf(tail, count - 1) / norm.isf(tail))
+    return replace(found, low=found.value - wider, high=found.value + wider, method="Student")
 
 
 def anytime(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from matinee.experiments.plan import Experiment
+from matinee.experiments.plan import RULE, Experiment, Holdout
 from matinee.service.folder import Service
 from matinee.surfaces import Surface
 
@@ -112,6 +112,13 @@ def _held(service: Service, surface: str | None) -> list[Held]:
     kept = [
         Held(one.name, one.surface, one.share, one.serves)
         for one in service.trials.plan().holdouts
-        if surface is None or one.surface in {None, surface}
+        if surface is None
+        or one.surface == surface
+        or (one.surface is None and _rules(service, one, surface))
     ]
     return [*own, *kept]
+
+
+def _rules(service: Service, one: Holdout, surface: str) -> bool:
+    """Whether a holdout of all surfaces has something to give on one: its rule needs a fallback."""
+    return one.serves != RULE or service.surface(surface).fallback() is not None

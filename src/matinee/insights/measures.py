@@ -1,0 +1,81 @@
+"""What decisions brought in other units than their reward: minutes watched, and money."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from matinee.payments.facts import FACTS
+from matinee.service.folder import Service
+from matinee.service.outcomes import GRACE
+from matinee.surfaces import Payments, Surface, Titles
+
+MEASURES: Mapping[str, tuple[str, ...]] = {
+    Titles.name: ("minutes", "reward"),
+    Payments.name: ("money", "reward"),
+}
+"""By what built-in surfaces are measured, the first one foremost; others by their reward alone."""
+
+
+def measures_of(surface: Surface) -> tuple[str, ...]:
+    """By what a surface is measured."""
+    return MEASURES.get(surface.name, ("reward",))
+
+
+def with_measures(
+    service: Service, surface: Surface, mine: pl.LazyFrame, rewards: pl.LazyFrame
+) -> pl.LazyFrame:
+    """`rewards` of the decisions `mine`, with a column for each measure of the surface."""
+    if surface.name == Titles.name:
+        watched = rewards.join(_minutes(service, surface, mine), on="decision_id", how="left")
+        return watched.with_columns(pl.col("minutes").fill_null(0.0))
+    if surface.name == Payments.name:
+        later = rewards.join(_later(service, surface, mine), on="decision_id", how="left")
+        return later.with_columns(money=pl.col("reward") - pl.col("later").fill_null(0.0))
+    return rewards
+
+
+def _minutes(service: Service, surface: Surface, mine: pl.LazyFrame) -> pl.LazyFrame:
+    """Minutes of plays of what a decision showed, that name it and came in its window."""
+    plays = (
+        service.lake.scan("events")
+        .filter(pl.col("kind") == "play", pl.col("decision_id").is_not_null())
+        .select("member_id", "decision_id", "title_id", "ts", "known_at", minutes="value")
+    )
+    made = mine.select("member_id", "decision_id", "at", "actions")
+    return (
+        plays.join(made, on=["member_id", "decision_id"])
+        .filter(
+            _in_time(surface, pl.col("ts")), pl.col("actions").list.contains(pl.col("title_id"))
+        )
+        .group_by("decision_id")
+        .agg(pl.col("minutes").sum())
+    )
+
+
+def _later(service: Service, surface: Surface, mine: pl.LazyFrame) -> pl.LazyFrame:
+    """What members whose invoice was paid are expected to bring later, which is part of the reward
+    and is no money yet.
+    """
+    told = pl.col("context").str.json_path_match
+    worth = told(f"$.features.{FACTS}.worth").cast(pl.Float64)
+    unit = told(f"$.features.{FACTS}.unit").cast(pl.Float64)
+    approved = (
+        service.lake.scan("attempts")
+        .filter(pl.col("status") == "approved")
+        .select("member_id", "known_at", subject="invoice_id", ts="at")
+    )
+    made = mine.select("member_id", "decision_id", "subject", "at", later=worth * unit)
+    return (
+        approved.join(made, on=["member_id", "subject"])
+        .filter(_in_time(surface, pl.col("ts")))
+        .group_by("decision_id")
+        .agg(pl.col("later").first())
+    )
+
+
+def _in_time(surface: Surface, ts: pl.Expr) -> pl.Expr:
+    """Whether something came in a decision's window, and was known soon enough to count."""
+    end = pl.col("at") + surface.window
+    return ts.is_between(pl.col("at"), end, closed="left") & (pl.col("known_at") <= end + GRACE)
