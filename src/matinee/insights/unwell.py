@@ -125,10 +125,11 @@ def _silence(service: Service, surface: Surface, at: datetime) -> Iterator[Note]
     if due.height:
         said = f"{due.height:,} decisions are over, and what came of them is not written"
         yield Note(name, said, "matinee work --once", link)
-    first = next((one.at for one in crowned(service, name) if one.at <= at), None)
-    if first is not None:  # before, nobody else could decide
-        since = max(at - DAY, first)
-        yield from _fallback(service, surface, made.filter(pl.col("at") > since))
+    others = made.filter(pl.col("policy") != f"{name}@fallback")["at"]
+    could = [*(one.at for one in crowned(service, name)), *others.sort().head(1)]
+    if could and min(could) <= at:  # before, nobody else could decide
+        since = max(at - DAY, min(could))
+        yield from _fallback(service, surface, made.filter(pl.col("at") >= since))
 
 
 def _daily(times: pl.Series, last: datetime) -> bool:
