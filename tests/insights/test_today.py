@@ -360,8 +360,8 @@ def test_a_fallback_that_decides_too_often_is_told(service, often, told):
     service.trials.hold(Holdout(name="long", share=0.2, surface="notes"), "ann", "")
     rows = decided(service, made, 150, days=0.01)
     ruled = [replace(one, policy="notes@fallback", arm="long") for one in rows[100:]]
-    fell = [replace(one, policy="notes@fallback") for one in rows[:often]]
-    written(service, *fell, *rows[often:100], *ruled)
+    fell = [replace(one, policy="notes@fallback") for one in rows[100 - often : 100]]
+    written(service, *rows[: 100 - often], *fell, *ruled)
     found = said(service, START + timedelta(hours=1))
     assert found == (["the fallback made 6% of the last day's decisions"] if told else [])
 
