@@ -113,7 +113,7 @@ def test_a_home_page_with_pictures_that_says_why(page):
     page.wait_for_url("**/desk/member?id=*")
     assert fits(page)
     opened = page.locator(".reasons details").first
-    why = opened.locator("p")
+    why = opened.locator("p").first
     assert not why.is_visible()
     summary = opened.locator("summary")
     assert summary.bounding_box()["height"] >= 24
