@@ -47,10 +47,11 @@ def site(made, tmp_path_factory):
 
 
 def all_load(page):
-    """Whether every image is there, once all were scrolled to."""
-    for image in page.locator("img").all():
+    """Whether every image that can be seen is there, once all were scrolled to."""
+    for image in page.locator("img:visible").all():
         image.scroll_into_view_if_needed()
-    sizes = "Array.from(document.images, image => image.naturalWidth)"
+    seen = "Array.from(document.images).filter(image => image.checkVisibility())"
+    sizes = f"{seen}.map(image => image.naturalWidth)"
     return eventually(lambda: all(page.evaluate(sizes)) and len(page.evaluate(sizes)))
 
 

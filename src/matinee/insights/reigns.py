@@ -32,9 +32,7 @@ def since(service: Service, surface: Surface, changes: Sequence[Change]) -> date
     crowned_at = changes[-1].at
     if not service.simulated:
         return crowned_at
-    made = own_decisions(service, surface).filter(
-        pl.col("policy") == changes[-1].new, pl.col("arm").is_null()
-    )
+    made = own_decisions(service, surface).filter(pl.col("policy") == changes[-1].new)
     first = collect(made.select(pl.col("at").min()), "decisions").item()
     return min(crowned_at, first or crowned_at)
 
