@@ -359,7 +359,7 @@ def test_figures_do_not_depend_on_the_number_of_buckets(service, tmp_path):
     decisions, chance = run(service), np.random.default_rng(7)
     for after in (timedelta(days=-5), timedelta(hours=3)):
         watched(service, decisions, lambda place, one: chance.uniform(1, 90), after)
-    now = datetime.now(UTC)
+    now = START + timedelta(days=4, hours=12)  # as many looks at every hour of the day
     found = read(service, "best", now=now)
     assert len(numbers(found)) > 40
     for buckets in (1, 7):
