@@ -58,6 +58,17 @@ def test_too_many_at_once_are_told_to_come_back():
     assert guard.waiting == 0
 
 
+def test_the_kill_switch_has_a_place_of_its_own():
+    async def slow(scope, receive, send):
+        await asyncio.sleep(0.2)
+        await answer(send)
+
+    guard = guarded(slow, max_waiting=1)
+    crowd = [{"method": "GET", "url": "/x"}] * 3
+    answers = ask(guard, *crowd, {"method": "POST", "url": "/desk/change"})
+    assert [one.status_code for one in answers] == [200, 429, 429, 200]
+
+
 @pytest.mark.parametrize(("body_came", "status"), [(True, 504), (False, 408)])
 def test_what_takes_too_long(body_came, status):
     async def forever(scope, receive, send):

@@ -25,6 +25,8 @@ SIGN_OUT = "/sign-out"
 MOST_TOLD = 1_000
 MOST_STRANGERS, MOST_SAID = 16, 16_384
 """Requests under way of those who are not known yet, and bytes of each."""
+FOR_CHANGES = 8
+"""Places beside `max_waiting` for those who change what decides."""
 OVERLOADED = "too many requests are under way"
 
 
@@ -170,7 +172,7 @@ class Guard:
             await answer.refuse(*refused)
         elif self.draining:
             await answer.refuse(503, Refusal("the server is shutting down", next="ask another"))
-        elif self.waiting >= self.limits.max_waiting:
+        elif self.waiting >= self.limits.max_waiting + _spare(scope):
             await answer.refuse(429, Refusal(OVERLOADED, next="come back in a second"))
         elif scope["state"]["visitor"] is None:
             await self._meet(scope, receive, answer)
@@ -292,6 +294,11 @@ def _needed(scope: Scope) -> Role:
     if scope["method"] in SAFE or scope["path"] == SIGN_OUT:
         return "viewer"
     return "approver" if scope["path"].startswith(CHANGES) else "operator"
+
+
+def _spare(scope: Scope) -> int:
+    """Places that are kept for changes, so that the kill switch works while others crowd in."""
+    return FOR_CHANGES if _needed(scope) == "approver" else 0
 
 
 def _too_long(scope: Scope, *, complete: bool) -> tuple[int, Refusal]:
