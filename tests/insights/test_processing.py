@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from matinee.decisions import Decider
 from matinee.errors import MatineeError
 from matinee.evaluation.intervals import wilson
 from matinee.insights.processing import PROCESSORS, processing
@@ -12,13 +11,12 @@ from matinee.lake.billing import Attempt, Invoice, NetworkRule, Outage
 from matinee.lake.records import Decision, Masked
 from matinee.lake.rows import frame_of_records
 from matinee.lake.schemas import SCHEMAS
-from matinee.payments.actions import SLOTS, STOP, hours_of, route_of, slot_at
-from matinee.service.charging.deciding import Nobody
+from matinee.payments.actions import SLOTS, STOP
 from matinee.service.folder import Service
-from matinee.surfaces import Request
 from matinee.world.payments import PaymentsWorld
 from matinee.world.payments_settings import PaymentsSettings
-from matinee.world.recovery import Step, run
+from matinee.world.recovery import run
+from renewing import Deciding
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 DUE = NOW - timedelta(days=20)
@@ -421,49 +419,6 @@ def test_what_was_decided_instead(service):
 # A small world
 
 
-class Deciding:
-    """The fixed schedule decides when and where to try again, and all it decided is kept."""
-
-    def __init__(self, service):
-        self.surface = service.surface("payments")
-        self.surface.ledger.load()
-        model, policy = self.surface.fallback()
-        self.decider = Decider(
-            self.surface,
-            model,
-            policy,
-            version="payments@fallback",
-            histories=Nobody(),
-            salt=b"test",
-        )
-        self.log = []
-
-    def next(self, invoice, tried, now, rng):
-        at = now + SECOND
-        hours = hours_of(self._asked(invoice, len(tried), at, "when"))
-        if hours is None:
-            return None
-        at = slot_at(at, hours)
-        route = self._asked(invoice, len(tried), at, "route")
-        return Step(at, *route_of(route)) if route else None
-
-    def saw(self, attempt):
-        self.surface.ledger.take(attempt)
-
-    def _asked(self, invoice, number, at, step):
-        request = Request(
-            request_id=f"{invoice.invoice_id}:{number}:{step}",
-            member_id=invoice.member_id,
-            at=at,
-            subject=invoice.invoice_id,
-            country=invoice.country,
-            features={"step": step},
-        )
-        found = self.decider.propose(request)
-        self.log.append(found)
-        return found.actions[0] if found.actions else None
-
-
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory):
     """Three weeks in which alder, where all first attempts go, is down on three days: what was
@@ -477,7 +432,7 @@ def lived(tmp_path_factory):
         for name in ("processors", "invoices", "instruments"):
             written(service, name, getattr(world, name)(), start)
         written(service, "outages", [out], start)
-        deciding = Deciding(service)
+        deciding = Deciding(service, "payments@fallback")
         done = run(world, deciding, most=4)
         service.lake.append("attempts", done.attempts.with_columns(known_at="at"), source="test")
         written(service, "decisions", deciding.log)

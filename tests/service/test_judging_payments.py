@@ -5,20 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from matinee.decisions import Decider
 from matinee.lake.records import Decision
 from matinee.lake.rows import frame_of_records, records_of
 from matinee.lake.schemas import SCHEMAS
-from matinee.payments.actions import hours_of, route_of, slot_at
 from matinee.service import training
-from matinee.service.charging.deciding import Nobody
 from matinee.service.folder import Service
 from matinee.service.judging import judge
 from matinee.service.outcomes import close_windows
-from matinee.surfaces import Request
 from matinee.world.payments import PaymentsWorld
 from matinee.world.payments_settings import PaymentsSettings
 from matinee.world.recovery import Step, run
+from renewing import Deciding
 
 START = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=150)
 APART = timedelta(days=75)
@@ -34,44 +31,6 @@ class Days:
 
     def saw(self, attempt):
         pass
-
-
-class Deciding:
-    """A version decides, and what it decided is kept."""
-
-    def __init__(self, service, version):
-        self.surface = service.surface("payments")
-        self.surface.ledger.load()
-        model, policy = service.registry.load(version)
-        self.decider = Decider(
-            self.surface, model, policy, version=version, histories=Nobody(), salt=b"test"
-        )
-        self.log = []
-
-    def next(self, invoice, tried, now, rng):
-        at = now + timedelta(seconds=1)
-        hours = hours_of(self._asked(invoice, len(tried), at, "when"))
-        if hours is None:
-            return None
-        at = slot_at(at, hours)
-        route = self._asked(invoice, len(tried), at, "route")
-        return Step(at, *route_of(route)) if route else None
-
-    def saw(self, attempt):
-        self.surface.ledger.take(attempt)
-
-    def _asked(self, invoice, number, at, step):
-        request = Request(
-            request_id=f"{invoice.invoice_id}:{number}:{step}",
-            member_id=invoice.member_id,
-            at=at,
-            subject=invoice.invoice_id,
-            country=invoice.country,
-            features={"step": step},
-        )
-        decision = self.decider.propose(request)
-        self.log.append(decision)
-        return decision.actions[0] if decision.actions else None
 
 
 def written(service, name, rows, known):

@@ -42,6 +42,7 @@ ServiceFolder = Annotated[
     Path,
     Parameter(name="--service", env_var="MATINEE_SERVICE", help="The service folder."),
 ]
+Reason = Annotated[str, Parameter(help="Why; it stands in the history.")]
 HERE = Path()
 _NO_WRITING = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from matinee.cli.app import HERE, ServiceFolder, app, examples, opening, whoever
+from matinee.cli.app import HERE, Reason, ServiceFolder, app, examples, opening, whoever
 from matinee.console import say, show, working
 from matinee.desk.experiments import show_reading, state_said
 from matinee.errors import MatineeError
@@ -27,7 +27,6 @@ experiments = App(
 app.command(experiments)
 
 Name = Annotated[str, Parameter(help="The experiment's name.")]
-Reason = Annotated[str, Parameter(help="Why; it stands in the history.")]
 By = Annotated[str | None, Parameter(help="Who; the user name by default.")]
 
 

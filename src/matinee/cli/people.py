@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from matinee.cli.app import HERE, ServiceFolder, app, examples, opening, whoever
+from matinee.cli.app import HERE, Reason, ServiceFolder, app, examples, opening, whoever
 from matinee.console import say, show
 from matinee.registry import Role
 
@@ -23,7 +23,6 @@ people = App(
 app.command(people)
 
 Name = Annotated[str, Parameter(help="What they are called in the history of changes.")]
-Reason = Annotated[str, Parameter(help="Why; it stands in the history.")]
 
 
 @people.command(help_epilogue=examples("people grant ann --role approver --reason 'runs ML'"))

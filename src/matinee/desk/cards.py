@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote
 
-from matinee.desk.views import link
+from matinee.insights.notes import link
 from matinee.insights.previewing import Line, Pictured, Preview, Slot
 from matinee.lake.records import Picture, Title
 

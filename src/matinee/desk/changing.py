@@ -13,9 +13,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from matinee.desk.views import NotFoundError, Query, Render, View, anew, encode, link
+from matinee.desk.views import NotFoundError, Query, Render, View, anew, encode
 from matinee.errors import MatineeError
 from matinee.insights.audit import Line, audit
+from matinee.insights.notes import link
 from matinee.registry import Approvals, parse_version
 from matinee.service.changes import ACTIONS, Change, Name, change, surface_of
 from matinee.service.folder import Service

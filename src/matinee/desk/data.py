@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any
 
 from matinee.desk.numbers import counted, moment
-from matinee.desk.views import NotFoundError, Query, View, kept
+from matinee.desk.views import NotFoundError, Query, View, kept, once
 from matinee.insights.freshness import Freshness
 from matinee.insights.holding import Holding, Volume
 from matinee.insights.inventory import Inventory, inventory
@@ -67,7 +67,7 @@ def table_view(service: Service) -> View[Table]:
         except UnknownTableError as error:
             raise NotFoundError(error.what, why=error.why, next_step="/desk/data") from error
 
-    return View("/desk/table", "table.html", kept(read, "name"), shown_table)
+    return View("/desk/table", "table.html", kept(read, "name"), once(shown_table))
 
 
 def only(found: Inventory, name: str) -> Inventory:

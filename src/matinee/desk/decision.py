@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from matinee.desk.numbers import moment
-from matinee.desk.views import NotFoundError, View, anew, link
+from matinee.desk.views import NotFoundError, View, anew
+from matinee.insights.notes import link
 from matinee.insights.whole import Rebuilt, UnknownDecisionError, Whole, one
 from matinee.lake.billing import Attempt
 from matinee.payments.money import EXPONENTS

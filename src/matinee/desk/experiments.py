@@ -12,10 +12,9 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from matinee.console import say, show
-from matinee.decisions.recent import Recent
 from matinee.desk.kept import LOOK_AGAIN
 from matinee.desk.numbers import between
-from matinee.desk.views import KEPT, NotFoundError, Query, View, anew, kept
+from matinee.desk.views import NotFoundError, Query, View, anew, kept, once
 from matinee.errors import MatineeError
 from matinee.evaluation import plots
 from matinee.experiments.plan import Experiment
@@ -230,7 +229,7 @@ def experiment_view(service: Service) -> View[Experimented]:
     """One by name, read at most once a minute, and after every change; until then as it stands on
     record.
     """
-    drawn = Recent[tuple[Plot, ...]](KEPT)
+    drawn = once(_plots)
     return View(
         "/desk/experiment",
         "experiment.html",
@@ -295,8 +294,8 @@ def _can(service: Service, one: Experiment) -> Iterator[Name]:
     yield "end"
 
 
-def _shown(drawn: Recent[tuple[Plot, ...]], found: Experimented) -> dict[str, Any]:
-    """What the template of one experiment shows; what was drawn of a reading is kept."""
+def _shown(draw: Callable[[Reading], list[Plot]], found: Experimented) -> dict[str, Any]:
+    """What the template of one experiment shows."""
     values: dict[str, Any] = {"found": found, "actions": ACTIONS, "again": 0}
     reading = found.reading
     if reading is None:
@@ -306,12 +305,13 @@ def _shown(drawn: Recent[tuple[Plot, ...]], found: Experimented) -> dict[str, An
         "again": LOOK_AGAIN if found.recorded else 0,
         "state": state_said(reading.experiment, datetime.now(UTC)),
         "tables": [table for table in tables(reading) if table.lines],
-        "plots": drawn.get((found.name, reading.at), lambda: tuple(_plots(reading))),
+        "plots": draw(reading),
     }
 
 
-def _plots(found: Reading) -> Iterator[Plot]:
+def _plots(found: Reading) -> list[Plot]:
     """The first metric of each treatment over time, where there are members enough."""
+    drawn = []
     for one in found.treatments:
         looks = [(end, held) for end, _, held in one.looks if isfinite(held.low + held.high)]
         if looks:
@@ -321,4 +321,5 @@ def _plots(found: Reading) -> Iterator[Plot]:
                 "end of each day; the band holds however often one looks"
             )
             svg = plots.over_time(ends, intervals, f"{one.metrics[0].name} of a member")
-            yield Plot(caption, svg)
+            drawn.append(Plot(caption, svg))
+    return drawn

@@ -11,7 +11,7 @@ from typing import Any
 from matinee.desk.cards import POSTER, STILL, colours, detail, source
 from matinee.desk.choosers import Choosers
 from matinee.desk.numbers import Read, moment, percent, share_read
-from matinee.desk.views import link
+from matinee.insights.notes import link
 from matinee.insights.shares import Measured, Share, Subject
 from matinee.lake.records import Picture
 from matinee.surfaces import Artwork

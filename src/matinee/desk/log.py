@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from matinee.desk.numbers import counted, listed, moment
-from matinee.desk.views import View, anew, link
+from matinee.desk.views import View, anew
+from matinee.insights.notes import link
 from matinee.insights.searching import PAGE, Found, Made, Query, search
 from matinee.service.folder import Service
 

@@ -10,7 +10,7 @@ from typing import Any
 from matinee.desk.recovery import COLUMNS, cells, parts, share
 from matinee.desk.rendering import alone
 from matinee.desk.rules import bitten, decided
-from matinee.desk.views import View, kept
+from matinee.desk.views import View, kept, once
 from matinee.evaluation import plots
 from matinee.insights.outages import Outage
 from matinee.insights.processing import Processing, Processor, Span, processing
@@ -54,27 +54,14 @@ SELDOM = {"unanswered", "elsewhere"}
 
 def payments_view(service: Service) -> View[Processing]:
     """How payments went, read from the log and drawn at most once a minute."""
-    drawn = _Drawn()
+    draw = once(shown)
 
     def read(_: str) -> Processing:
         found = processing(service)
-        drawn.of(found)
+        draw(found)  # plots take longer than a page may
         return found
 
-    return View("/desk/payments", "recovery.html", kept(read), drawn.of)
-
-
-class _Drawn:
-    """What the template shows of what was read last: plots take longer than a page may."""
-
-    def __init__(self) -> None:
-        self._last: tuple[Processing, dict[str, Any]] | None = None
-
-    def of(self, found: Processing) -> dict[str, Any]:
-        last = self._last
-        if last is None or last[0] is not found:
-            last = self._last = found, shown(found)
-        return last[1]
+    return View("/desk/payments", "recovery.html", kept(read), draw)
 
 
 def page(found: Processing, name: str, *, simulated: bool) -> str:

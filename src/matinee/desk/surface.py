@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from matinee.desk.numbers import percent, with_ends
-from matinee.desk.views import NotFoundError, View, changed, kept
+from matinee.desk.views import NotFoundError, View, changed, kept, once
 from matinee.evaluation import plots
 from matinee.insights.overview import Day, Known, Overview, overview
 from matinee.service.changes import ACTIONS
@@ -28,7 +28,9 @@ def surface_view(service: Service) -> View[Overview]:
             )
         return overview(service, name)
 
-    return View("/desk/surface", "surface.html", kept(read, "name", stamp=changed(service)), shown)
+    return View(
+        "/desk/surface", "surface.html", kept(read, "name", stamp=changed(service)), once(shown)
+    )
 
 
 def shown(found: Overview) -> dict[str, Any]:

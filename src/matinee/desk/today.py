@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from matinee.desk.kept import FAIR, LOOK_AGAIN, Kept
 from matinee.desk.numbers import NOT_YET, between, percent
-from matinee.desk.views import Query, View, changed, kept, link
+from matinee.desk.views import Query, View, changed, kept
 from matinee.evaluation import plots
 from matinee.insights.bought import Bought
 from matinee.insights.earned import Beside, Earned, Measured, Standing
 from matinee.insights.exploration import Explored, explored
-from matinee.insights.notes import Note
+from matinee.insights.notes import Note, link
 from matinee.insights.spent import Spent
 from matinee.insights.today import Today, today
 from matinee.service.changes import ACTIONS

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlencode
 
 import msgspec
 import numpy as np
@@ -24,6 +22,7 @@ from matinee.service.folder import Service
 from matinee.service.runtime import NoChampionError
 
 Found = TypeVar("Found")
+Shown = TypeVar("Shown")
 Query = Mapping[str, str]
 """What stands after the `?` of an address."""
 Render = Callable[..., Response]
@@ -51,16 +50,6 @@ class View(Generic[Found]):
     read: Callable[[Query], Awaitable[Found | None]]
     show: Callable[[Found], Mapping[str, Any]]
 
-    _values: Recent[tuple[Found, Mapping[str, Any]]] = field(
-        default_factory=lambda: Recent(KEPT), compare=False, repr=False
-    )
-
-    def _shown(self, found: Found) -> Mapping[str, Any]:
-        """The values of the template; those of what is kept are made once."""
-        if not isinstance(self.read, _Keeping):
-            return self.show(found)
-        return self._values.get(id(found), lambda: (found, self.show(found)))[1]
-
     def routes(self, render: Render) -> list[Route]:
         """Where the page and the JSON stand; `render` makes pages of templates."""
 
@@ -70,7 +59,7 @@ class View(Generic[Found]):
                 found = await self.read(query)
                 if found is None:
                     return render(request, "reading.html", again=LOOK_AGAIN)
-                values = await asyncio.to_thread(self._shown, found)
+                values = await asyncio.to_thread(self.show, found)
                 told_at = f"/v1{request.url.path}" + (f"?{request.url.query}" if query else "")
                 return await asyncio.to_thread(
                     partial(render, request, self.template, told_at=told_at, **values)
@@ -128,6 +117,18 @@ def changed(service: Service) -> Callable[[], object]:
     return lambda: (service.registry.generation(), service.trials.generation())
 
 
+def once(show: Callable[[Found], Shown]) -> Callable[[Found], Shown]:
+    """`show`, called once for the same thing found: what was drawn of what is kept is kept too.
+
+    >>> drawn = once(sorted)
+    >>> names = ["b", "a"]
+    >>> drawn(names) is drawn(names), drawn(["b", "a"]) is drawn(names)
+    (True, False)
+    """
+    made = Recent[tuple[Found, Shown]](KEPT)
+    return lambda found: made.get(id(found), lambda: (found, show(found)))[1]
+
+
 class _Keeping(Generic[Found]):
     """What was read, by what was asked."""
 
@@ -141,16 +142,6 @@ class _Keeping(Generic[Found]):
         key = query.get(self._name, "") if self._name else ""
         kept = self._known.get(key, lambda: Kept(partial(self._read, key), stamp=self._stamp))
         return await kept.get(PATIENCE)
-
-
-def link(path: str, query: Mapping[str, str | int | None] = MappingProxyType({})) -> str:
-    """The address of a page that is asked for what is not empty.
-
-    >>> link("/desk/title", {"id": "a/b & c"}), link("/desk/artwork", {"q": "", "page": None})
-    ('/desk/title?id=a%2Fb+%26+c', '/desk/artwork')
-    """
-    asked = urlencode({name: value for name, value in query.items() if value})
-    return f"{path}?{asked}" if asked else path
 
 
 def encode(found: object) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from urllib.parse import urlencode
 
 
@@ -21,10 +23,11 @@ class Note:
     change: tuple[str, str] | None = None
 
 
-def page(path: str, **asked: str) -> str:
-    """The address of a page.
+def link(path: str, query: Mapping[str, str | int | None] = MappingProxyType({})) -> str:
+    """The address of a page that is asked for what is not empty.
 
-    >>> page("surface", name="titles")
-    '/desk/surface?name=titles'
+    >>> link("/desk/title", {"id": "a/b & c"}), link("/desk/artwork", {"q": "", "page": None})
+    ('/desk/title?id=a%2Fb+%26+c', '/desk/artwork')
     """
-    return f"/desk/{path}?{urlencode(asked)}" if asked else f"/desk/{path}"
+    asked = urlencode({name: value for name, value in query.items() if value})
+    return f"{path}?{asked}" if asked else path

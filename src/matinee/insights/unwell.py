@@ -11,7 +11,7 @@ from matinee.errors import MatineeError
 from matinee.insights.days import DAY, HOUR, WEEK
 from matinee.insights.drift import Moved, drift
 from matinee.insights.holding import unsealed_since
-from matinee.insights.notes import Note, page
+from matinee.insights.notes import Note, link
 from matinee.insights.propensities import propensities
 from matinee.insights.reigns import crowned
 from matinee.insights.rewards import own_decisions
@@ -37,7 +37,7 @@ def unwell(service: Service, at: datetime) -> Iterator[Note]:
     for job in Leases(service.store).statuses():
         if job.failures:
             said = f"failed {job.failures} times: {job.result}"
-            yield Note(f"job {job.name}", said, "matinee work", page("data"))
+            yield Note(f"job {job.name}", said, "matinee work", link("/desk/data"))
     for surface in service.surfaces.values():
         yield from _of_surface(service, surface, at)
     yield from _experiments(service)
@@ -46,23 +46,25 @@ def unwell(service: Service, at: datetime) -> Iterator[Note]:
     yield from _inbox(service, at)
     rows = service.lake.quarantine().height
     if rows:
-        yield Note("quarantine", f"{rows:,} rows were refused", "matinee quarantine", page("data"))
+        yield Note(
+            "quarantine", f"{rows:,} rows were refused", "matinee quarantine", link("/desk/data")
+        )
 
 
 def _of_surface(service: Service, surface: Surface, at: datetime) -> Iterator[Note]:
     """What is unwell of one surface: its champion, its propensities, its log."""
-    name, link = surface.name, page("surface", name=surface.name)
+    name, where = surface.name, link("/desk/surface", {"name": surface.name})
     champion = service.registry.alias(name, "champion")
     if champion is not None and at - champion.data_as_of > STALE:
         days = (at - champion.data_as_of).days
         said = f"learned from what is {days} days old"
-        yield Note(champion.id, said, f"matinee train {name}", link)
+        yield Note(champion.id, said, f"matinee train {name}", where)
     try:
         yield from _propensities(service, name, at)
     except MatineeError as error:
-        yield Note(name, error.what, error.next_step or "", link)
+        yield Note(name, error.what, error.next_step or "", where)
     for moved in drift(service, name, at):
-        yield Note(name, _moved_words(moved), "", link)
+        yield Note(name, _moved_words(moved), "", where)
     yield from _silence(service, surface, at)
 
 
@@ -76,10 +78,10 @@ def _propensities(service: Service, surface: str, at: datetime) -> Iterator[Note
             f"propensities of {len(found.wrong)} of the latest {found.rebuilt} decisions cannot be "
             f"rebuilt: {', '.join(found.wrong[:3])}"
         )
-        yield Note(found.version, said, step, page("decision", id=found.wrong[0]))
+        yield Note(found.version, said, step, link("/desk/decision", {"id": found.wrong[0]}))
     else:
         said = f"the latest {found.tested:,} choices were not drawn as their propensities say"
-        yield Note(found.version, said, step, page("log", policy=found.version))
+        yield Note(found.version, said, step, link("/desk/log", {"policy": found.version}))
 
 
 def _moved_words(moved: Moved) -> str:
@@ -103,7 +105,7 @@ def _moved_words(moved: Moved) -> str:
 
 def _silence(service: Service, surface: Surface, at: datetime) -> Iterator[Note]:
     """No decision for a day, none that closes, or too many of the fallback."""
-    name, link = surface.name, page("surface", name=surface.name)
+    name, where = surface.name, link("/desk/surface", {"name": surface.name})
     rows = own_decisions(service, surface).filter(pl.col("at") <= at)
     columns = ["decision_id", "at", "seq", "policy", "arm"]
     slots = pl.col("actions").list.len()
@@ -112,7 +114,7 @@ def _silence(service: Service, surface: Surface, at: datetime) -> Iterator[Note]
     if not isinstance(last, datetime):
         return
     if at - last > DAY and _daily(made["at"], last):
-        yield Note(name, f"no decision for {_for(at - last)}", "matinee serve", link)
+        yield Note(name, f"no decision for {_for(at - last)}", "matinee serve", where)
     due = made.filter(
         pl.col("seq") > Progress(service.store).of(name),
         pl.col("at") < at - surface.window - GRACE - HOUR,
@@ -124,7 +126,7 @@ def _silence(service: Service, surface: Surface, at: datetime) -> Iterator[Note]
         due = due.join(written, on="decision_id", how="anti")
     if due.height:
         said = f"{due.height:,} decisions are over, and what came of them is not written"
-        yield Note(name, said, "matinee work --once", link)
+        yield Note(name, said, "matinee work --once", where)
     others = made.filter(pl.col("policy") != f"{name}@fallback")["at"]
     could = [*(one.at for one in crowned(service, name)), *others.sort().head(1)]
     if could and min(could) <= at:  # before, nobody else could decide
@@ -154,7 +156,7 @@ def _fallback(service: Service, surface: Surface, made: pl.DataFrame) -> Iterato
     if free.height >= ENOUGH and often > FALLBACK * free.height:
         said = f"the fallback made {often / free.height:.0%} of the last day's decisions"
         step = "see whether the champion fails, or is too slow"
-        yield Note(surface.name, said, step, page("surface", name=surface.name))
+        yield Note(surface.name, said, step, link("/desk/surface", {"name": surface.name}))
 
 
 def _experiments(service: Service) -> Iterator[Note]:
@@ -165,7 +167,13 @@ def _experiments(service: Service) -> Iterator[Note]:
         said = latest.body["reasons"][0] if latest and broken else f"halted: {one.halted}"
         if one.halted or broken:
             step = f"matinee experiments end {one.name} --reason '...'"
-            yield Note(one.name, said, step, page("experiment", name=one.name), ("end", one.name))
+            yield Note(
+                one.name,
+                said,
+                step,
+                link("/desk/experiment", {"name": one.name}),
+                ("end", one.name),
+            )
 
 
 def _inbox(service: Service, at: datetime) -> Iterator[Note]:
@@ -174,7 +182,7 @@ def _inbox(service: Service, at: datetime) -> Iterator[Note]:
         since = unsealed_since(table, table.files.snapshot().watermark)
         if since is not None and at - since > HOUR:
             said = f"rows wait to be sealed, the oldest for {_for(at - since)}"
-            yield Note(name, said, "matinee work", page("data"))
+            yield Note(name, said, "matinee work", link("/desk/data"))
 
 
 def _processors(service: Service, at: datetime) -> Iterator[Note]:
@@ -185,4 +193,4 @@ def _processors(service: Service, at: datetime) -> Iterator[Note]:
         if known or ledger.down(name, micros(at)):
             said = "an outage is known" if known else "its latest answers failed"
             said = f"the processor does not work: {said}"
-            yield Note(name, said, "matinee payments report", page("payments"))
+            yield Note(name, said, "matinee payments report", link("/desk/payments"))

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from matinee.errors import MatineeError
 from matinee.lake.records import from_micros
 from matinee.registry.changes import now
-from matinee.store import Schema, Store
+from matinee.store import Schema, Store, append_only
 
 Role = Literal["viewer", "operator", "approver"]
 """What somebody may do, each all that stands before it: look; send events and ask for decisions;
@@ -44,14 +44,8 @@ SCHEMA = Schema(
             reason TEXT NOT NULL
         ) STRICT;
         CREATE INDEX people_history_by_name ON people_history (name, id);
-        CREATE TRIGGER people_history_is_not_changed BEFORE UPDATE ON people_history
-        BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
-        CREATE TRIGGER people_history_is_not_deleted BEFORE DELETE ON people_history
-        BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
-        CREATE TRIGGER people_history_is_not_replaced BEFORE INSERT ON people_history
-        WHEN EXISTS (SELECT 1 FROM people_history WHERE id = new.id)
-        BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
-        """,
+        """
+        + append_only("people_history"),
     ),
 )
 
@@ -218,27 +212,24 @@ class People:
             self._begun = self._begun or bool(
                 self._store.rows("SELECT 1 FROM people_history WHERE token IS NOT NULL LIMIT 1")
             )
-            self._ended = frozenset(
-                row["name"]
-                for row in self._store.rows(
-                    "SELECT name FROM people_history WHERE id IN (SELECT max(id) FROM"
-                    " people_history WHERE action != 'sign_in' GROUP BY name)"
-                    " AND action = 'revoke'"
-                )
-            )
+            self._ended = frozenset(row["name"] for row in self._latest("revoke"))
             self._until = time.monotonic() + AGE
 
     def _read(self) -> dict[str, Granted]:
-        rows = self._store.rows(
-            "SELECT * FROM people_history WHERE id IN (SELECT max(id) FROM people_history"
-            " WHERE action != 'sign_in' GROUP BY name) AND action = 'grant'"
-        )
         return {
             row["name"]: Granted(
                 Person(row["name"], row["role"]), from_micros(row["at"]), row["by"], row["token"]
             )
-            for row in rows
+            for row in self._latest("grant")
         }
+
+    def _latest(self, action: str) -> list[sqlite3.Row]:
+        """The last lines of those for whom that was done last."""
+        return self._store.rows(
+            "SELECT * FROM people_history WHERE id IN (SELECT max(id) FROM people_history"
+            " WHERE action != 'sign_in' GROUP BY name) AND action = ?",
+            (action,),
+        )
 
 
 def _check_reason(reason: str) -> None:

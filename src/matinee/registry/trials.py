@@ -16,7 +16,7 @@ from matinee.experiments.plan import CHAMPION, Arm, Experiment, Holdout, Layer, 
 from matinee.lake.records import from_micros
 from matinee.registry.changes import alias_of, crown, now
 from matinee.registry.registry import Registry
-from matinee.store import Schema
+from matinee.store import Schema, append_only
 
 Action = Literal["start", "halt", "resume", "widen", "end", "read", "win", "hold", "release"]
 Kind = Literal["experiment", "holdout"]
@@ -43,14 +43,8 @@ SCHEMA = Schema(
             reason TEXT NOT NULL
         ) STRICT;
         CREATE INDEX trials_history_by_name ON trials_history (kind, name, id);
-        CREATE TRIGGER trials_history_is_not_changed BEFORE UPDATE ON trials_history
-        BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
-        CREATE TRIGGER trials_history_is_not_deleted BEFORE DELETE ON trials_history
-        BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
-        CREATE TRIGGER trials_history_is_not_replaced BEFORE INSERT ON trials_history
-        WHEN EXISTS (SELECT 1 FROM trials_history WHERE id = new.id)
-        BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
-        """,
+        """
+        + append_only("trials_history"),
     ),
 )
 

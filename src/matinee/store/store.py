@@ -43,6 +43,25 @@ class Schema:
     steps: tuple[str, ...]
 
 
+def append_only(table: str) -> str:
+    """The statements after which no row of a table can be changed, deleted or replaced; its key is
+    `id`.
+
+    >>> append_only("notes_history").count("CREATE TRIGGER")
+    3
+    """
+    refused = "BEGIN SELECT raise(ABORT, 'the history is append-only'); END;"
+    return f"""
+        CREATE TRIGGER {table}_is_not_changed BEFORE UPDATE ON {table}
+        {refused}
+        CREATE TRIGGER {table}_is_not_deleted BEFORE DELETE ON {table}
+        {refused}
+        CREATE TRIGGER {table}_is_not_replaced BEFORE INSERT ON {table}
+        WHEN EXISTS (SELECT 1 FROM {table} WHERE id = new.id)
+        {refused}
+        """  # noqa: S608 - our words
+
+
 class Store:
     """The file at `path`, made when missing. Safe for threads and for several processes.
 
