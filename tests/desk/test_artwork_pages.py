@@ -6,7 +6,6 @@ import asyncio
 import html
 import re
 import shutil
-import threading
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
@@ -18,7 +17,6 @@ from starlette.applications import Starlette
 
 from matinee.desk import artwork
 from matinee.desk.cards import source
-from matinee.desk.kept import Kept
 from matinee.desk.pages import pages
 from matinee.lake.records import Picture
 from matinee.service.folder import Service
@@ -260,113 +258,3 @@ def test_an_address_holds_any_id():
     path = source(picture).removesuffix("?ratio=2:3")
     assert httpx.URL(f"http://h{path}").path == f"/v1/pictures/{ODD}"
     assert source(Picture(picture_id="x", title_id="t")) is None
-
-
-def test_what_is_kept_is_made_once_and_then_anew():
-    made = []
-    kept = Kept(lambda: made.append(1) or len(made), seconds=0)
-
-    async def look() -> list[int | None]:
-        first = await kept.get(60)
-        known = [first]
-        while known[-1] == first:  # what stands is given at once, as long as the next one is made
-            known.append(await kept.get(60))
-            await asyncio.sleep(0)
-        return [known[0], known[1], known[-1]]
-
-    assert asyncio.run(asyncio.wait_for(look(), 60)) == [1, 1, 2]
-
-
-def test_what_is_kept_is_not_made_again_before_its_time():
-    made = []
-    kept = Kept(lambda: made.append(1) or len(made), seconds=3_600)
-
-    async def look() -> list[int | None]:
-        return [*await asyncio.gather(kept.get(60), kept.get(60)), await kept.get(60)]
-
-    assert asyncio.run(look()) == [1, 1, 1]
-
-
-def test_after_a_change_nobody_is_shown_what_was_before():
-    made, changes = [], [0]
-    kept = Kept(lambda: made.append(1) or len(made), seconds=3_600, stamp=lambda: changes[0])
-
-    async def look() -> list[int | None]:
-        first = await kept.get(60)
-        changes[0] += 1
-        return [first, await kept.get(60), await kept.get(60)]
-
-    assert asyncio.run(look()) == [1, 2, 2]
-
-
-def test_what_takes_long_is_not_waited_for():
-    ready = threading.Event()
-    kept = Kept(lambda: ready.wait(60), seconds=60)
-
-    async def look() -> list[bool | None]:
-        before = await kept.get(0.01)
-        ready.set()
-        return [before, await kept.get(60)]
-
-    assert asyncio.run(look()) == [None, True]
-
-
-def test_what_fails_is_said_and_tried_again():
-    answers = iter([ValueError("torn"), 7])
-
-    def make() -> int:
-        one = next(answers)
-        if isinstance(one, Exception):
-            raise one
-        return one
-
-    async def look() -> int | None:
-        with pytest.raises(ValueError, match="torn"):
-            await kept.get(60)
-        return await kept.get(60)
-
-    kept = Kept(make)
-    assert asyncio.run(look()) == 7
-
-
-def test_what_was_begun_before_a_change_is_not_shown_after_it():
-    changes, ready, began = [0], threading.Event(), threading.Event()
-
-    def make() -> int:
-        seen = changes[0]
-        began.set()
-        if not seen:
-            ready.wait(60)
-        return seen
-
-    kept = Kept(make, seconds=3_600, stamp=lambda: changes[0])
-
-    async def look() -> list[int | None]:
-        slow = asyncio.create_task(kept.get(0.01))
-        first = await slow
-        await asyncio.to_thread(began.wait, 60)
-        changes[0] = 1
-        ready.set()
-        return [first, await kept.get(60)]
-
-    assert asyncio.run(look()) == [None, 1]
-
-
-def test_what_failed_after_a_page_went_on_is_told_at_the_next_look():
-    made, ready = [], threading.Event()
-
-    def make() -> int:
-        made.append(1)
-        ready.wait(60)
-        raise ValueError("torn")
-
-    kept = Kept(make)
-
-    async def look() -> None:
-        assert await kept.get(0.01) is None
-        ready.set()
-        with pytest.raises(ValueError, match="torn"):
-            await kept.get(60)
-        assert made == [1]
-
-    asyncio.run(look())

@@ -38,7 +38,7 @@ from matinee.api.guard import Guard, Limits, Metrics, Refusal, told
 from matinee.api.openapi import document
 from matinee.api.payments import report
 from matinee.decisions import Assigner, Decider
-from matinee.desk.pages import pages
+from matinee.desk.pages import pages, views
 from matinee.desk.views import NotFoundError
 from matinee.errors import MatineeError
 from matinee.lake.inbox import Receipt
@@ -98,6 +98,7 @@ class Api:
         self.metrics = Metrics()
         self.metrics.registry.register(ServiceGauges(runtime))
         self._encode = msgspec.json.Encoder().encode
+        self.shown = views(runtime)
         starlette = Starlette(
             routes=[
                 Route("/v1/decide", self.decide_home, methods=["POST"]),
@@ -110,7 +111,7 @@ class Api:
                 Route("/readyz", self.readyz, methods=["GET"]),
                 Route("/metrics", self.show_metrics, methods=["GET"]),
                 Route("/openapi.json", self.openapi, methods=["GET"]),
-                *pages(runtime, access),
+                *pages(runtime, access, self.shown),
             ],
             exception_handlers={
                 MatineeError: self.on_matinee_error,

@@ -69,7 +69,7 @@ _DESK: Mapping[str, tuple[str, Sequence[str]]] = {
     "/desk/decision": ("A decision whole, with what came of it", ("id", "member", "rebuild")),
     "/desk/data": ("Tables: rows, freshness, refused rows, jobs", ("table",)),
     "/desk/table": ("A table: columns, newest rows, refused rows", ("name",)),
-    "/desk/changes": ("Who did what, when and why", ("about", "by")),
+    "/desk/changes": ("Who did what, when and why", ("about", "by", "surface")),
 }
 """What each page of the desk says, as JSON: what it is, and what may be asked."""
 _MEMBER = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[^@]+$"}

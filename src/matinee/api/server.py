@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import ipaddress
 import logging
@@ -22,6 +23,7 @@ from matinee.api.access import Access
 from matinee.api.app import Api
 from matinee.api.connection import Connection
 from matinee.api.guard import Limits
+from matinee.desk.views import follow
 from matinee.errors import MatineeError
 from matinee.service.folder import Service
 from matinee.service.runtime import Runtime
@@ -129,6 +131,14 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=timeout,
             )
         )
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer, and keep at hand what the desk shows."""
+        following = asyncio.create_task(follow(self._api.shown))
+        try:
+            await super().serve(sockets)
+        finally:
+            following.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; whoever asks a second time does not want to wait.

@@ -21,6 +21,7 @@ from matinee.api.access import Access
 from matinee.cli.app import HERE, ServiceFolder, app, examples, opening
 from matinee.console import say, show
 from matinee.errors import MatineeError
+from matinee.insights.ahead import chores
 from matinee.lake.cards import MaskingFormatter
 from matinee.service.folder import Service
 from matinee.service.jobs import Worker
@@ -98,7 +99,8 @@ def work(
     while_stdin_is_open: Annotated[bool, Hidden] = False,
     service: ServiceFolder = HERE,
 ) -> None:
-    """Run the jobs that keep a service well: sealing, outcomes, compaction, expiry, repair.
+    """Run the jobs that keep a service well: sealing, outcomes, compaction, expiry, repair; and
+    read ahead what the desk shows.
 
     Several workers may run; each job has a lease, so one does it, and another takes over when
     that one dies.
@@ -111,7 +113,7 @@ def work(
     _log_to_stderr()
     stop = threading.Event()
     with opening(service) as opened:
-        worker = Worker(opened)
+        worker = Worker(opened, chores(opened))
         if once:
             done = worker.run_once()
             show(("job", "did"), done.items())

@@ -16,6 +16,7 @@ from matinee.demo.calendar import USUAL, Calendar
 from matinee.demo.importing import import_world
 from matinee.demo.living import Coming, Living, write
 from matinee.errors import MatineeError
+from matinee.insights.ahead import chores
 from matinee.insights.today import today
 from matinee.lake.importers import MovieLens, load
 from matinee.service.folder import Service
@@ -130,7 +131,7 @@ class _Past:
         """What has happened until now of what was on its way, and the jobs."""
         write(self.service, self.coming.until(datetime.now(UTC)), self.calendar.end)
         self.service.lake.compact(least=2)
-        for job, did in Worker(self.service).run_once().items():
+        for job, did in Worker(self.service, chores(self.service)).run_once().items():
             say(f"matinee work: {job}: {did or 'nothing to do'}")
 
 

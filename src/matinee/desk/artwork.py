@@ -13,8 +13,9 @@ from matinee.desk.choosers import Choosers
 from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
 from matinee.desk.views import NotFoundError, Query, View, anew
 from matinee.errors import MatineeError
-from matinee.insights.attributing import Attributed, attributed
-from matinee.insights.shares import Subject, shares, shares_of
+from matinee.insights.ahead import BROUGHT, SHARES
+from matinee.insights.attributing import Attributed
+from matinee.insights.shares import Subject, shares_of
 from matinee.service.pictures import artwork_of
 from matinee.service.runtime import Runtime
 from matinee.surfaces import Artwork
@@ -49,7 +50,7 @@ def artwork_views(runtime: Runtime) -> tuple[View[Brought], View[Pictured]]:
     """All titles, and one."""
     pages = _ArtworkPages(runtime)
     return (
-        View("/desk/artwork", "artwork.html", pages.titles, pages.show_titles),
+        View("/desk/artwork", "artwork.html", pages.titles, pages.show_titles, pages.ahead),
         View("/desk/title", "title.html", anew(pages.title), pages.show_title),
     )
 
@@ -59,8 +60,9 @@ class _ArtworkPages:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self._shares = Kept(lambda: shares(runtime.service, Artwork.name))
-        self._brought = Kept(lambda: attributed(runtime.service, Artwork.name))
+        self._shares = Kept.of(runtime.service, SHARES)
+        self._brought = Kept.of(runtime.service, BROUGHT)
+        self.ahead = (self._shares, self._brought)
 
     async def titles(self, query: Query) -> Brought:
         """What there is to say of all titles."""

@@ -31,9 +31,12 @@ def changes_view(service: Service) -> View[tuple[Line, ...]]:
     """Who did what, when and why."""
 
     def read(query: Query) -> tuple[Line, ...]:
-        return audit(service, query.get("about", ""), query.get("by", ""))
+        return audit(service, *(query.get(name, "") for name in ("about", "by", "surface")))
 
-    return View("/desk/changes", "changes.html", anew(read), lambda lines: {"lines": lines})
+    def show(lines: tuple[Line, ...]) -> dict[str, Any]:
+        return {"lines": lines, "surfaces": list(service.surfaces)}
+
+    return View("/desk/changes", "changes.html", anew(read), show)
 
 
 class Changing:

@@ -6,9 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, Self, TypeVar
 
 from matinee.errors import MatineeError
+from matinee.insights.ahead import Ahead, Taken
+from matinee.service.folder import Service
 
 Value = TypeVar("Value")
 PATIENCE = 2.0
@@ -18,13 +21,16 @@ LOOK_AGAIN = 3
 FRESH = 60.0
 """Seconds until what was read is read anew for the next one who asks."""
 FAIR = 600.0
-"""Seconds until then nobody waits for that, and is shown what stands."""
+"""Seconds until which nobody waits for that, and is shown what stands."""
 
 
 class Kept(Generic[Value]):
     """A value that is made in a thread and kept for a minute; then the next one who asks has it
-    made anew, and is given what stands: at once where that is not ten minutes old. Where `stamp`
-    gives another value than when it was made, it is out of date.
+    made anew, and is given what stands: at once where that is not `fair` seconds old. Where `stamp`
+    gives another value than when it was made, it is out of date. What `ahead` knows that is newer
+    than what stands is taken before anything is made.
+
+    `then` is called with each value before it is given, in the thread: what is drawn of it, say.
     """
 
     def __init__(
@@ -32,14 +38,37 @@ class Kept(Generic[Value]):
         make: Callable[[], Value],
         seconds: float = FRESH,
         stamp: Callable[[], object] = lambda: None,
+        *,
+        fair: float = FAIR,
+        ahead: Callable[[datetime | None], Taken[Value] | None] = lambda _: None,
+        then: Callable[[Value], object] = lambda _: None,
     ) -> None:
-        self._make, self._seconds, self._stamp = make, seconds, stamp
+        self._make, self._seconds, self._stamp, self._fair = make, seconds, stamp, fair
+        self._ahead, self._then = ahead, then
         self._stamped: object = self
         self._made = float("-inf")
         self._value: Value | Exception | None = None
         self._task: asyncio.Task[None] | None = None
         self.at: datetime | None = None
         """When the value was begun to be made."""
+
+    @classmethod
+    def of(
+        cls,
+        service: Service,
+        ahead: Ahead[Value],
+        seconds: float = FRESH,
+        then: Callable[[Value], object] = lambda _: None,
+    ) -> Self:
+        """What `matinee work` reads ahead."""
+        return cls(
+            partial(ahead.read, service),
+            seconds,
+            partial(ahead.stamp, service),
+            fair=max(FAIR, 2 * service.settings.desk.read_every.delta.total_seconds()),
+            ahead=partial(ahead.taken, service),
+            then=then,
+        )
 
     async def get(self, patience: float) -> Value | None:
         """The value, an older one where making it takes longer than `patience` seconds, `None`
@@ -58,19 +87,49 @@ class Kept(Generic[Value]):
             raise failure
         return self._value
 
+    async def follow(self) -> None:
+        """Take what was read ahead, if it is newer than what stands."""
+        taken = await asyncio.to_thread(self._taken)
+        if taken is not None and (self.at is None or taken.at > self.at):
+            age = max((datetime.now(UTC) - taken.at).total_seconds(), 0.0)
+            self._keep(taken.found, taken.at, taken.stamp, time.monotonic() - age)
+
     async def _look(self, patience: float) -> None:
         """Have it made where it is old or out of date, and wait for that unless it is fair."""
-        current = self._stamp() == self._stamped
-        age = time.monotonic() - self._made if current else float("inf")
+        if self._age() >= self._seconds:
+            await self.follow()
+        age = self._age()
         if age >= self._seconds:
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._anew())
-            await asyncio.wait([self._task], timeout=0 if age < FAIR else patience)
+            await asyncio.wait([self._task], timeout=0 if age < self._fair else patience)
+
+    def _age(self) -> float:
+        """Seconds since what stands was made."""
+        current = self._stamp() == self._stamped
+        return time.monotonic() - self._made if current else float("inf")
+
+    def _taken(self) -> Taken[Value] | None:
+        """What was read ahead and is newer, unless it is out of date."""
+        taken = self._ahead(self.at)
+        if taken is None or taken.stamp != self._stamp():
+            return None
+        self._then(taken.found)
+        return taken
 
     async def _anew(self) -> None:
         began, stamped = datetime.now(UTC), self._stamp()
+        found: Value | Exception
         try:
-            self._value = await asyncio.to_thread(self._make)
+            found = await asyncio.to_thread(self._drawn)
         except Exception as error:  # a page that went on without it is told by its next look
-            self._value = error
-        self.at, self._stamped, self._made = began, stamped, time.monotonic()
+            found = error
+        self._keep(found, began, stamped, time.monotonic())
+
+    def _drawn(self) -> Value:
+        made = self._make()
+        self._then(made)
+        return made
+
+    def _keep(self, value: Value | Exception, at: datetime, stamped: object, made: float) -> None:
+        self._value, self.at, self._stamped, self._made = value, at, stamped, made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -55,15 +56,17 @@ PAGES = (
 """What stands at the top of each page."""
 
 
-def pages(runtime: Runtime, door: Door | None = None) -> list[BaseRoute]:
+def pages(
+    runtime: Runtime, door: Door | None = None, shown: Sequence[View[Any]] | None = None
+) -> list[BaseRoute]:
     """The routes of the desk: a page and its JSON each, what changes something and, where there is
-    a `door`, where people sign in.
+    a `door`, where people sign in. What is `shown` is all of `views` by default.
     """
     desk = Desk(runtime)
     signing_in = SigningIn(runtime.service, door, desk.page).routes() if door else []
     return [
         Route("/", desk.index, methods=["GET"]),
-        *(route for view in views(runtime) for route in view.routes(desk.page)),
+        *(route for view in shown or views(runtime) for route in view.routes(desk.page)),
         *Changing(runtime.service, desk.page).routes(),
         *signing_in,
         Mount("/static", StaticFiles(packages=[("matinee.desk", "static")])),

@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 from math import isnan
 from typing import Any
 
+from matinee.desk.kept import PATIENCE, Kept
 from matinee.desk.recovery import COLUMNS, cells, parts, share
 from matinee.desk.rendering import alone
 from matinee.desk.rules import bitten, decided
-from matinee.desk.views import View, kept, once
+from matinee.desk.views import View, once
 from matinee.evaluation import plots
+from matinee.insights.ahead import PAYMENTS
 from matinee.insights.outages import Outage
-from matinee.insights.processing import Processing, Processor, Span, processing
+from matinee.insights.processing import Processing, Processor, Span
 from matinee.insights.recovered import Step
 from matinee.service.folder import Service
 
@@ -54,14 +56,9 @@ SELDOM = {"unanswered", "elsewhere"}
 
 def payments_view(service: Service) -> View[Processing]:
     """How payments went, read from the log and drawn at most once a minute."""
-    draw = once(shown)
-
-    def read(_: str) -> Processing:
-        found = processing(service)
-        draw(found)  # plots take longer than a page may
-        return found
-
-    return View("/desk/payments", "recovery.html", kept(read), draw)
+    draw = once(shown)  # plots take longer than a page may
+    kept = Kept.of(service, PAYMENTS, then=draw)
+    return View("/desk/payments", "recovery.html", lambda _: kept.get(PATIENCE), draw, (kept,))
 
 
 def page(found: Processing, name: str, *, simulated: bool) -> str:

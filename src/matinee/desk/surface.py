@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time
+from functools import partial
 from math import isfinite
 from typing import Any
 
 from matinee.desk.numbers import percent, with_ends
-from matinee.desk.views import NotFoundError, View, changed, kept, once
+from matinee.desk.views import NotFoundError, View, kept, once
 from matinee.evaluation import plots
+from matinee.insights.ahead import changes
 from matinee.insights.overview import Day, Known, Overview, overview
 from matinee.service.changes import ACTIONS
 from matinee.service.folder import Service
@@ -29,7 +31,10 @@ def surface_view(service: Service) -> View[Overview]:
         return overview(service, name)
 
     return View(
-        "/desk/surface", "surface.html", kept(read, "name", stamp=changed(service)), once(shown)
+        "/desk/surface",
+        "surface.html",
+        kept(read, "name", stamp=partial(changes, service)),
+        once(shown),
     )
 
 

@@ -6,21 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import lru_cache, partial
 from math import isfinite
 from typing import Any, NamedTuple
 
-from matinee.desk.kept import FAIR, LOOK_AGAIN, Kept
+from matinee.desk.kept import FAIR, LOOK_AGAIN, PATIENCE, Kept
 from matinee.desk.numbers import NOT_YET, between, percent
-from matinee.desk.views import Query, View, changed, kept
+from matinee.desk.views import Query, View
 from matinee.evaluation import plots
+from matinee.insights.ahead import EXPLORED, TODAY
 from matinee.insights.bought import Bought
 from matinee.insights.earned import Beside, Earned, Measured, Standing
-from matinee.insights.exploration import Explored, explored
+from matinee.insights.exploration import Explored
 from matinee.insights.notes import Note, link
 from matinee.insights.spent import Spent
-from matinee.insights.today import Today, today
+from matinee.insights.today import Today
 from matinee.service.changes import ACTIONS
 from matinee.service.folder import Service
 
@@ -93,14 +93,14 @@ def today_view(service: Service) -> View[Today]:
     """All of it, read at most once a minute, and after every change; what exploring cost, which is
     of many decisions and takes long, every ten.
     """
-    quick = kept(lambda _: today(service), stamp=changed(service))
-    slow = Kept(lambda: explored(service, datetime.now(UTC)), FAIR, service.registry.generation)
+    quick = Kept.of(service, TODAY, then=shown)
+    slow = Kept.of(service, EXPLORED, seconds=FAIR)
 
-    async def read(query: Query) -> Today | None:
-        found = await quick(query)
+    async def read(_: Query) -> Today | None:
+        found = await quick.get(PATIENCE)
         return found and replace(found, explored=await slow.get(SOON))
 
-    return View("/desk", "today.html", read, shown)
+    return View("/desk", "today.html", read, shown, (quick, slow))
 
 
 def shown(found: Today) -> dict[str, Any]:

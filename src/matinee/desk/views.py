@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -18,8 +19,9 @@ from starlette.routing import Route
 from matinee.decisions.recent import Recent
 from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
 from matinee.errors import MatineeError
-from matinee.service.folder import Service
 from matinee.service.runtime import NoChampionError
+
+log = logging.getLogger("matinee.serve")
 
 Found = TypeVar("Found")
 Shown = TypeVar("Shown")
@@ -28,6 +30,8 @@ Query = Mapping[str, str]
 Render = Callable[..., Response]
 """Makes a page: (request, template, status, **values)."""
 
+FOLLOW = 15.0
+"""Seconds between looks for what was read ahead."""
 KEPT = 64
 """How many of what a view has read are kept, by what was asked."""
 
@@ -42,13 +46,14 @@ class View(Generic[Found]):
 
     `read` finds what is shown from what stands after the `?`; `None` as long as it is being read.
     `show` makes the values of the template from it, in a thread. A `MatineeError` of either is
-    told to who asked.
+    told to who asked. What it shows that `matinee work` reads ahead is in `ahead`.
     """
 
     path: str
     template: str
     read: Callable[[Query], Awaitable[Found | None]]
     show: Callable[[Found], Mapping[str, Any]]
+    ahead: Sequence[Kept[Any]] = ()
 
     def routes(self, render: Render) -> list[Route]:
         """Where the page and the JSON stand; `render` makes pages of templates."""
@@ -112,9 +117,18 @@ def kept(
     return _Keeping(read, name, stamp)
 
 
-def changed(service: Service) -> Callable[[], object]:
-    """A stamp that is another after every change of versions or of experiments."""
-    return lambda: (service.registry.generation(), service.trials.generation())
+async def follow(views: Iterable[View[Any]]) -> None:
+    """Take what `matinee work` reads ahead, and draw it, every few seconds for ever: so that who
+    comes finds it there.
+    """
+    ahead = [one for view in views for one in view.ahead]
+    while True:
+        for one in ahead:
+            try:
+                await one.follow()
+            except Exception:  # whoever comes is told
+                log.exception("what was read ahead for the desk cannot be taken")
+        await asyncio.sleep(FOLLOW)
 
 
 def once(show: Callable[[Found], Shown]) -> Callable[[Found], Shown]:

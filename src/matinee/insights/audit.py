@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from matinee.service.folder import Service
 
@@ -15,7 +16,7 @@ MOST = 500
 @dataclass(frozen=True)
 class Line:
     """One change: `about` is what it was done to, `kind` what that is, `detail` what it was before
-    or is since.
+    or is since. `surface` is where it counts: "" nowhere, `None` everywhere.
     """
 
     at: datetime
@@ -25,10 +26,12 @@ class Line:
     about: str
     detail: str
     reason: str
+    surface: str | None
 
 
-def audit(service: Service, about: str = "", by: str = "") -> tuple[Line, ...]:
-    """The newest changes first; those whose `about` or `by` holds a text, of any case.
+def audit(service: Service, about: str = "", by: str = "", surface: str = "") -> tuple[Line, ...]:
+    """The newest changes first: those whose `about` and `by` hold a text, of any case, and that
+    count on a surface.
 
     Nothing here can be changed: each is a line of a history that only grows.
     """
@@ -36,7 +39,9 @@ def audit(service: Service, about: str = "", by: str = "") -> tuple[Line, ...]:
     found = [
         line
         for line in lines
-        if about.casefold() in line.about.casefold() and by.casefold() in line.by.casefold()
+        if about.casefold() in line.about.casefold()
+        and by.casefold() in line.by.casefold()
+        and (not surface or line.surface in {surface, None})
     ]
     return tuple(sorted(found, key=lambda line: line.at, reverse=True)[:MOST])
 
@@ -45,24 +50,22 @@ def _versions(service: Service) -> Iterator[Line]:
     for surface in service.registry.surfaces():
         for one in service.registry.history(surface):
             detail = f"before: {one.old}" if one.old and one.old != one.new else ""
-            yield Line(one.at, one.by, one.action, "version", one.new, detail, one.reason)
+            yield Line(one.at, one.by, one.action, "version", one.new, detail, one.reason, surface)
 
 
 def _trials(service: Service) -> Iterator[Line]:
     for step in service.trials.history(readings=False):
-        yield Line(
-            step.at, step.by, step.action, step.kind, step.name, _served(step.body), step.reason
-        )
+        body = step.body if isinstance(step.body, dict) else {}
+        served, where = _served(body), body.get("surface", "")
+        yield Line(step.at, step.by, step.action, step.kind, step.name, served, step.reason, where)
 
 
-def _served(body: object) -> str:
+def _served(body: Mapping[str, Any]) -> str:
     """What an experiment or a holdout gives, of what it was from then on."""
-    if not isinstance(body, dict):
-        return ""
     arms = body.get("arms") or [body]
     return ", ".join(str(arm["serves"]) for arm in arms if "serves" in arm)
 
 
 def _people(service: Service) -> Iterator[Line]:
     for one in service.people.history():
-        yield Line(one.at, one.by, one.action, "person", one.name, one.role or "", one.reason)
+        yield Line(one.at, one.by, one.action, "person", one.name, one.role or "", one.reason, "")

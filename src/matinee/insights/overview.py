@@ -134,7 +134,7 @@ def overview(service: Service, name: str, now: datetime | None = None) -> Overvi
         tuple(_traffic(decided, at - WEEK)),
         tuple(_days(decided, at)),
         tried,
-        tuple(line for line in audit(service, name) if line.about.partition("@")[0] == name),
+        audit(service, surface=name),
         tuple(can),
     )
 

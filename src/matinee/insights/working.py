@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from matinee.insights.ahead import chores
 from matinee.insights.freshness import ALLOWED, PATIENT
 from matinee.insights.refused import TOLD, cut
 from matinee.service.folder import Service
-from matinee.service.jobs import jobs
 from matinee.service.leases import JobStatus, Leases
 
 
@@ -34,7 +34,7 @@ class Work:
 def working(service: Service, at: datetime) -> Iterator[Work]:
     """The jobs of now, then those that ran once, as of a time."""
     ran = {status.name: status for status in Leases(service.store).statuses()}
-    for job in jobs(service):
+    for job in chores(service):
         every = job.every.total_seconds()
         one = ran.pop(job.name, None)
         yield Work(job.name, every) if one is None else _ran(one, every, at)

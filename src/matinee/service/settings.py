@@ -274,6 +274,14 @@ class ExperimentSettings(Section, frozen=True):
     ] = Duration("1h")
 
 
+class DeskSettings(Section, frozen=True):
+    """The desk."""
+
+    read_every: Annotated[
+        Duration, Meta(description="How often matinee work reads ahead what its pages show.")
+    ] = Duration("5m")
+
+
 class PolicySettings(Section, frozen=True):
     """How scores become probabilities (Plackett-Luce slates)."""
 
@@ -422,4 +430,5 @@ class Settings(Section, frozen=True):
     train: TrainSettings = TrainSettings()
     payments: PaymentsSettings = PaymentsSettings()
     experiments: ExperimentSettings = ExperimentSettings()
+    desk: DeskSettings = DeskSettings()
     imports: dict[str, Mapping] = msgspec.field(name="import", default_factory=dict)
