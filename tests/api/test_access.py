@@ -1,5 +1,6 @@
 """Who comes in, what they may do, and what nobody can make another's browser do."""
 
+import html
 import re
 from urllib.parse import urlencode
 
@@ -275,6 +276,24 @@ def test_of_two_who_roll_back_what_they_saw_the_second_is_told(service, client_o
     assert [answer.status_code for answer in sent] == [303, 409]
     assert "somebody was quicker" in sent[1].text
     assert [one.action for one in service.registry.history("titles")].count("roll_back") == 1
+
+
+def test_who_resumes_what_was_halted_anew_meanwhile_is_told(service, client_of):
+    other = another_reigns(service)
+    service.trials.start(against_champion("left", "titles", other), "ann", "a look")
+    service.trials.halt("left", "ann", 'complaints of "many"\nmembers')
+    client = client_of(service)
+    page = client.get("/desk/change?action=resume&about=left").text
+    assert "It is halted because: complaints of" in page
+    found = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page)
+    fields = {name: html.unescape(value) for name, value in found}
+    service.trials.halt("left", "matinee", "takes fell")
+    late = form(client, "/desk/change", {**fields, "reason": "it was not us"})
+    assert late.status_code == 409
+    assert "halted for another reason by now: takes fell" in late.text
+    service.trials.halt("left", "ann", 'complaints of "many"\nmembers')
+    assert form(client, "/desk/change", {**fields, "reason": "not us"}).status_code == 303
+    assert service.trials.get("left").halted is None
 
 
 def test_the_kill_switch_halts_the_others_where_one_ended_meanwhile(service, monkeypatch):

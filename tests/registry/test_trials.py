@@ -108,6 +108,19 @@ def test_what_is_halted_says_why_and_goes_on_when_it_is_told(trials):
     trials.resume("fresh", "ann", "it was not us")
     assert trials.get("fresh").halted is None
     assert [step.action for step in trials.history("fresh")] == ["start", "halt", "resume"]
+    with pytest.raises(MatineeError, match="not halted"):
+        trials.resume("fresh", "ann", "once more")
+
+
+def test_what_is_halted_for_another_reason_by_now_is_not_resumed(trials):
+    trials.start(one(), "ann", "")
+    trials.halt("fresh", "ann", "complaints\nof many")
+    trials.halt("fresh", "matinee", "takes fell")
+    with pytest.raises(MatineeError, match="another reason by now: takes fell"):
+        trials.resume("fresh", "bob", "it was not us", halted="complaints of many")
+    trials.halt("fresh", "ann", "complaints\nof many")
+    trials.resume("fresh", "bob", "it was not us", halted="complaints\r\nof many")
+    assert trials.get("fresh").halted is None
 
 
 def test_what_is_over_stays_over(trials):

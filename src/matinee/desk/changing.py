@@ -76,6 +76,7 @@ class Changing:
             "does": ACTIONS[name],
             "surface": surface,
             "champion": champion.id if champion else None,
+            "halted": self.service.trials.get(about).halted if name == "resume" else None,
             "evidence": self._evidence(name, about),
             "back": back(name, about),
         }
@@ -159,7 +160,8 @@ def _named(action: str) -> Name:
 
 
 def _wanted(form: Mapping[str, str]) -> Change:
-    told = {name: form[name] for name in ("action", "about", "share", "champion") if name in form}
+    names = ("action", "about", "share", "champion", "halted")
+    told = {name: form[name] for name in names if name in form}
     reason = form.get("reason", "").strip()
     if not reason:
         raise MatineeError("say why", next_step="the reason stands in the history")

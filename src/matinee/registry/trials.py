@@ -134,9 +134,27 @@ class Trials:
             raise MatineeError("say why it is halted", next_step="give a reason")
         self._change(name, "halt", by, reason, lambda one: {"halted": reason})
 
-    def resume(self, name: str, by: str, reason: str) -> None:
-        """Give its members their arms again."""
-        self._change(name, "resume", by, reason, lambda one: {"halted": None})
+    def resume(self, name: str, by: str, reason: str, *, halted: str | None = None) -> None:
+        """Give its members their arms again.
+
+        Raises `MatineeError` for one that is not halted, and where `halted` is given and it is
+        halted for another reason by now: white space does not count, which forms change.
+        """
+
+        def going(one: Experiment) -> dict[str, Any]:
+            if one.halted is None:
+                raise MatineeError(
+                    f"{name!r} is not halted", next_step="nothing: its members have their arms"
+                )
+            if halted is not None and halted.split() != one.halted.split():
+                raise MatineeError(
+                    f"{name!r} is halted for another reason by now",
+                    why=one.halted,
+                    next_step="look at it again",
+                )
+            return {"halted": None}
+
+        self._change(name, "resume", by, reason, going)
 
     def widen(self, name: str, to: tuple[float, float], by: str, reason: str) -> None:
         """Give it a larger slice of its layer; who was in it stays, in the same arm."""

@@ -26,7 +26,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What somebody wants: `action` on `about`, a version such as titles@2, a surface, or an
     experiment, for a `reason` that stands in the history. An experiment that is started gives the
     version to a `share` of the members. Where `champion` is given, and another one decides by now,
-    nothing is rolled back.
+    nothing is rolled back; where `halted` is, and it is halted for another reason by now, nothing
+    is resumed.
     """
 
     action: Name
@@ -34,6 +35,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reason: Annotated[str, Meta(min_length=1, max_length=1_000, pattern=r"\S")]
     share: Annotated[float, Meta(gt=0, lt=1)] = 0.5
     champion: Annotated[str, Meta(max_length=200)] | None = None
+    halted: str | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def _halt(service: Service, wanted: Change, by: str) -> str:
 
 
 def _resume(service: Service, wanted: Change, by: str) -> str:
-    service.trials.resume(wanted.about, by, wanted.reason)
+    service.trials.resume(wanted.about, by, wanted.reason, halted=wanted.halted)
     return f"{wanted.about} goes on"
 
 
