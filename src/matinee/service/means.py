@@ -12,6 +12,7 @@ from scipy.stats import norm, t
 
 from matinee.evaluation.attribution import mean_of
 from matinee.evaluation.intervals.base import Interval
+from matinee.evaluation.intervals.wilson import wilson
 from matinee.evaluation.off_policy.moments import Moments
 from matinee.experiments.sequential import sharpness
 
@@ -22,21 +23,39 @@ def numbers(column: pl.Series) -> NDArray[np.int64]:
 
 
 def mean_by_member(values: pl.Series, members: pl.Series) -> Interval:
-    """The mean of values [N] with an interval of one look, clustered by member [N]; NaN of none.
+    r"""The mean of values [N] with an interval of one look, clustered by member [N]; NaN of none.
 
     By Student's t with a degree less than there are members: of few it is as wide as it has to be.
+    Where all brought the same there is nothing to tell how far others are from it: no interval.
 
-    >>> one = mean_by_member(pl.Series([0.0, 1.0] * 50), pl.Series(range(100)).cast(pl.String))
+    Of values that are 0 or 1 it is Wilson's interval of as many independent ones as the values
+    are worth, :math:`p (1 - p) / s^2` with s the error that is clustered by member, less what
+    Student's t asks for, and at most N (E. L. Korn and B. I. Graubard, 1998, "Confidence intervals
+    for proportions with small expected number of positive counts estimated from survey data",
+    Survey Methodology 24, with the exact interval). Where all are the same they are worth as many
+    as there are members.
+
+    >>> members = pl.Series(range(100)).cast(pl.String)
+    >>> one = mean_by_member(pl.Series([0.0, 1.0] * 50), members)
     >>> round(one.value, 2), round(one.low, 2), round(one.high, 2)
     (0.5, 0.4, 0.6)
+    >>> none = mean_by_member(pl.Series([0.0] * 100), members)
+    >>> none.value, round(none.high, 3)
+    (0.0, 0.037)
     """
-    found = mean_of(values.cast(pl.Float64).to_numpy(), numbers(members))
-    count = members.n_unique()
+    given = values.cast(pl.Float64).to_numpy()
+    found, count = mean_of(given, numbers(members)), members.n_unique()
     if count < 2 or not isfinite(found.low):
         return found
     tail = (1 - found.level) / 2
-    wider = (found.high - found.value) * float(t.isf(tail, count - 1) / norm.isf(tail))
-    return replace(found, low=found.value - wider, high=found.value + wider, method="Student")
+    usual, wider = float(norm.isf(tail)), float(t.isf(tail, count - 1))
+    error, alike = (found.high - found.value) / usual, bool(np.ptp(given) == 0)
+    if np.isin(given, (0.0, 1.0)).all():
+        spread = found.value * (1 - found.value) * (usual / wider) ** 2
+        size = count if alike else spread / max(error**2, spread / len(given))
+        return wilson(found.value * size, size, alpha=1 - found.level)
+    reach = float("nan") if alike else wider * error
+    return replace(found, low=found.value - reach, high=found.value + reach, method="Student")
 
 
 def anytime(

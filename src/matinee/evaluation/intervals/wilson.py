@@ -9,8 +9,9 @@ from scipy.stats import norm
 from matinee.evaluation.intervals.base import Interval, check_alpha
 
 
-def wilson(count: int, size: int, *, alpha: float = 0.05) -> Interval:
-    """The chance of what happened `count` times in `size` independent trials.
+def wilson(count: float, size: float, *, alpha: float = 0.05) -> Interval:
+    """The chance of what happened `count` times in `size` independent trials, or in what is worth
+    so many.
 
     All chances that the score test does not reject at `alpha` (E. B. Wilson: Probable inference,
     the law of succession, and statistical inference. Journal of the American Statistical
