@@ -95,7 +95,7 @@ def test_the_headline_and_who_chose(look):
     assert re.search(r"Titles taken [+−]?\d+\.\d percentage points", said)
     assert "Of 60 first choices for 60 members and 1 title, read" in said
     assert "artwork@1 linear, the champion 60 60 members 25% 16% to 38% 0.0" in said
-    assert "artwork@fixed always the fixed picture 20 20 members 0% 0.0" in said
+    assert "artwork@fixed always the fixed picture 20 20 members 0% 0% to 16% 0.0" in said
 
 
 def test_titles_by_how_often_they_were_drawn(look):
