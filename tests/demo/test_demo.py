@@ -203,6 +203,31 @@ def test_every_decision_is_paid_out_and_every_event_has_its_decision(service, da
     assert service.lake.quarantine().is_empty()
 
 
+def test_what_renewals_brought_is_of_all_attempts_that_were_known_when_windows_closed(service):
+    """Nothing was written down before what was on its way by then had happened."""
+    surface, keys = service.surface("payments"), ["member_id", "decision_id"]
+    outcomes = service.lake.scan("outcomes").filter(pl.col("surface") == "payments").collect()
+    asked = decided(service, "payments").join(
+        outcomes.select(*keys, "closed_at", "reward"), on=keys, suffix="_told"
+    )
+    about = asked.select(
+        "member_id", "closed_at", answers_to="decision_id", invoice_id="subject", made="at"
+    )
+    answers = (
+        service.lake.scan("attempts")
+        .collect()
+        .join(about, on=["member_id", "invoice_id"])
+        .filter(
+            pl.col("at").is_between("made", pl.col("made") + surface.window, closed="left"),
+            pl.col("known_at") <= pl.col("closed_at"),
+        )
+    )
+    again = surface.reward(asked.drop("reward"), answers).rename({"reward": "again"})
+    both = asked.join(again, on="decision_id")
+    assert both.height == asked.height > 100
+    assert both["reward"].to_list() == pytest.approx(both["again"].to_list())
+
+
 def test_the_jobs_ran_and_nothing_that_they_keep_well_is_unwell(service):
     jobs = Leases(service.store).statuses()
     assert {"seal", "outcomes", "experiments", "compact"} <= {job.name for job in jobs}

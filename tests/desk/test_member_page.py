@@ -80,7 +80,7 @@ def test_facts_of_a_member(service, look):
     service.lake.put([play])
     _, html = look(service, at("new"))
     assert facts(html) == (
-        f"Country any Watched 1 Last seen {seen:%Y-%m-%d %H:%M} Policy of this page titles@2"
+        f"Country any Watched 1 Last met a title {seen:%Y-%m-%d %H:%M} Policy of this page titles@2"
     )
 
 
@@ -89,7 +89,7 @@ def test_nobody_knows_them_and_they_get_a_page(service, look):
     assert status == 200
     assert "Nothing has been heard of this member" in html
     assert "What other members like best." in html
-    assert facts(html).startswith("Country any Watched 0 Last seen never")
+    assert facts(html).startswith("Country any Watched 0 Last met a title never")
     assert "Nothing yet." in html
 
 
@@ -287,7 +287,7 @@ def test_members_link_to_their_pages(tmp_path, look):
     assert status == 200
     assert html.count("<h1>") == 1
     assert f'href="/desk/member?id={quote(STRANGE)}"' in html
-    assert f"1 title watched, last seen {NOW:%Y-%m-%d}" in html
+    assert f"1 title watched, the last on {NOW:%Y-%m-%d}" in html
     assert '<form class="switch" method="get" action="/desk/member">' in html
     assert "<script" not in html
 

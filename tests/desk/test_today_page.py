@@ -192,12 +192,17 @@ def test_what_exploring_cost_and_bought_in_words():
     promotion = Promotion("titles@3", AT, interval(0.03, 0.01, 0.05), "decision")
     got = Bought(2, 1, 1, 0, 0.29, "titles@3", 0.5, (promotion,))
     spent = Spent("titles@2", 2_000, 1_500, 900.0, each_, total)
-    found = explained(Explored("titles", spent, got), None)
+    found = explained(Explored("titles", spent, got, AT), None)
     assert found["gain"] == "Cost about 80 plays that count"
     assert "+80 plays that count more (+60 to +100)" in found["said"]
     assert "2,000 decisions" in found["said"]
     told = " ".join(found["bought"])
-    for said in ("29% of the log", "2 candidates were judged", "1 verdicts passed", "titles@3"):
+    for said in (
+        "29% of the log",
+        "2 candidates were judged",
+        "Of the verdicts 1 passed, 1 failed",
+        "titles@3",
+    ):
         assert said in told
     assert "measured to bring +0.03 (+0.01 to +0.05) plays a decision more" in told
 
@@ -211,18 +216,26 @@ def test_what_exploring_cost_and_bought_in_words():
 )
 def test_drawing_that_costs_nothing_is_not_called_a_cost(ends, said):
     spent = Spent("titles@2", 2_000, 1_500, 900.0, interval(*ends), interval(*ends))
-    found = explained(Explored("titles", spent, Bought(0, 0, 0, 0, NAN, None, NAN, ())), None)
+    found = explained(Explored("titles", spent, Bought(0, 0, 0, 0, NAN, None, NAN, ()), AT), None)
     assert found["gain"] == said
 
 
 def test_without_support_there_is_no_number():
     spent = Spent("titles@2", 20, 20, 3.0, None, None, "insufficient support: 3")
     html = drawn(
-        today_of(explored=(Explored("titles", spent, Bought(0, 0, 0, 0, NAN, None, NAN, ())),))
+        today_of(explored=(Explored("titles", spent, Bought(0, 0, 0, 0, NAN, None, NAN, ()), AT),))
     )
     assert "No number" in html
     assert "insufficient support: 3" in html
     assert "nan" not in html
+
+
+def test_what_takes_long_is_told_with_the_time_at_which_it_was_known():
+    spent = Spent("titles@2", 20, 20, 3.0, None, None, "insufficient support: 3")
+    got = Bought(0, 0, 0, 0, NAN, None, NAN, ())
+    html = drawn(today_of(explored=(Explored("titles", spent, got, AT - timedelta(hours=9)),)))
+    assert f"as known at {AT:%Y-%m-%d %H:%M} UTC" in html
+    assert f"as it was known at {AT - timedelta(hours=9):%Y-%m-%d %H:%M} UTC" in html
 
 
 def test_while_it_is_worked_out_the_page_says_so_and_looks_again():

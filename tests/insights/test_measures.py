@@ -10,6 +10,7 @@ from matinee.insights.unwell import unwell
 from matinee.lake.billing import Attempt
 from matinee.lake.records import Outcome
 from matinee.service.folder import Service
+from matinee.service.outcomes import close_windows
 from notes import append
 from service_rows import decision
 
@@ -65,6 +66,17 @@ def test_what_a_member_is_to_bring_later_is_no_money_yet(service):
     assert (money.measure, reward.measure) == ("money", "reward")
     assert money.ever.total == pytest.approx(9.99 - 0.1)
     assert reward.ever.total == pytest.approx(59.99 - 0.1)
+
+
+def test_money_is_what_came_in_where_what_is_to_come_is_more_than_an_invoice_may_count_for(service):
+    rich = {"features": {"payment": {"worth": 6_000_000, "unit": 0.01}}}
+    append(service, "decisions", [replace(made(1), context=rich), made(2)])
+    append(service, "attempts", [approved(1), approved(2)], approved(1).at)
+    close_windows(service)
+    money, reward = standing(service, service.surface("payments"), NOW).measures
+    each = 9.99 * (1 - service.settings.surfaces.payments.dispute)
+    assert reward.ever.total == pytest.approx(10_000 + each + 50.0)
+    assert money.ever.total == pytest.approx(2 * each)
 
 
 def test_what_was_paid_after_the_window_did_not_count_and_takes_nothing_away(service):

@@ -9,10 +9,12 @@ from matinee.decisions import Decider
 from matinee.errors import MatineeError
 from matinee.evaluation.gate import Verdict
 from matinee.evaluation.intervals.base import Interval
+from matinee.insights.bought import bought
 from matinee.insights.overview import overview
 from matinee.policies import EpsilonGreedy
 from matinee.registry import Approvals, against_champion
 from matinee.service.changes import Change, change
+from matinee.service.folder import Service
 from matinee.service.outcomes import close_windows
 from matinee.surfaces import Request
 from notes import START, WORTH, Nobody, Notes, champion, decided, version, written
@@ -86,6 +88,14 @@ def test_what_is_not_closed_counts_as_decided_but_brought_nothing_yet(service):
     assert found.traffic[0].value.value != found.traffic[0].value.value  # nan: nothing is known
 
 
+def test_how_far_in_the_log_a_training_came_is_no_score(service):
+    model, policy = service.registry.load(version(service, "none", ALWAYS).id)
+    metrics = {"report": "one", "ndcg@10": 0.25, "through": 575_300}
+    made = {"data_as_of": START, "settings": {}, "metrics": metrics, "by": "test"}
+    scored = service.registry.register("notes", model, policy, **made)
+    assert of(overview(service, "notes"), scored.id).metrics == {"ndcg@10": 0.25}
+
+
 def test_reigns_and_lineage(service):
     first, second = champion(service, ALWAYS), version(service, "finale", ALWAYS)
     Approvals(service.registry).override("notes", second.id, "ann", "a try")
@@ -99,6 +109,26 @@ def test_reigns_and_lineage(service):
     assert of(found, second.id).reigns == ((history[-2].at, history[-1].at),)
     assert of(found, second.id).state == "was champion"
     assert [line.action for line in found.changes[:2]] == ["roll_back", "override"]
+
+
+def test_a_simulated_past_has_the_same_dates_wherever_they_stand(service, monkeypatch):
+    """A champion is one since it first decided for everyone; who goes back does so now."""
+    monkeypatch.setattr(Service, "simulated", True)
+    first, second = champion(service, ALWAYS), version(service, "finale", ALWAYS)
+    held = replace(asked(service, first, "held", 31, answered=False), arm="before")
+    tried = replace(asked(service, second, "tried", 2, answered=False), arm="fresh:treatment")
+    early = asked(service, first, "m1", 1, answered=False)
+    later = asked(service, second, "m1", 30, answered=False)
+    written(service, held, tried, early, later)
+    passes(service, second.id, first.id)
+    Approvals(service.registry).approve("notes", second.id, "ann", "it passed")
+    found = overview(service, "notes")
+    assert found.since == later.at
+    assert of(found, first.id).reigns == ((early.at, later.at),)
+    assert of(found, second.id).reigns == ((later.at, None),)
+    assert [one.at for one in bought(service, "notes").promotions] == [later.at]
+    service.registry.roll_back("notes", "ann", "it was not")
+    assert overview(service, "notes").since == service.registry.history("notes")[-1].at
 
 
 def test_what_may_be_done_follows_what_was_done(service):

@@ -26,7 +26,7 @@ from matinee.service.outcomes import close_windows
 from matinee.surfaces import Request
 from matinee.surfaces.base import Holdout as ByRule
 from notes import START, WORTH, Nobody, Notes, append, champion, decided, version, written
-from service_rows import decision, log, play
+from service_rows import HOUR, decision, log, play
 
 KEEN = EpsilonGreedy(epsilon=0.1)
 PASS = Verdict(
@@ -166,7 +166,7 @@ def test_a_surfaces_own_holdouts_and_one_that_was_held_are_told_alike(service, m
         assert one.difference.value == pytest.approx(expected)
         assert (one.members, one.decisions) == (150, 300)  # what was before it began is aside
         assert one.held == {"fixed": 0.0, "even": 1.0, "long": 0.0}[name]
-        assert one.difference.level == pytest.approx(1 - 0.05 / 3)
+        assert one.difference.level == pytest.approx(1 - 0.05 / 6)  # of three, this week and ever
 
 
 def test_without_a_holdout_what_each_version_and_arm_earned_is_told(service):
@@ -200,6 +200,19 @@ def test_titles_are_told_in_minutes_of_what_answered_and_in_plays(service):
     assert (minutes.measure, plays.measure) == ("minutes", "reward")
     assert (minutes.ever.decisions, minutes.ever.total, minutes.ever.value) == (2, 80.0, 40.0)
     assert (plays.ever.total, plays.ever.value) == (2.0, 1.0)
+
+
+def test_minutes_are_of_the_plays_that_may_count_whether_they_name_the_title_or_its_slot(service):
+    log(service, decision("d1", "m1", PAST, ("a", "b")))
+    slot = replace(play("by slot", at=PAST + HOUR, minutes=60.0), title_id=None, position=0)
+    log(service, slot, replace(play("by both", at=PAST + HOUR, minutes=20.0), position=0))
+    other = play("of another slot", at=PAST + HOUR, title="b", minutes=600.0)
+    log(service, replace(other, position=0))
+    version_of_titles(service)
+    close_windows(service)
+    minutes, plays = of(today(service), "titles").measures
+    assert plays.ever.total == 1.0
+    assert minutes.ever.total == 80.0
 
 
 PAST = datetime.now(UTC) - timedelta(days=3)

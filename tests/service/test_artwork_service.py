@@ -281,6 +281,18 @@ def test_the_headline_is_near_the_truth(learned: Service) -> None:
     )
 
 
+def test_the_headline_promises_both_readings_together_at_every_look(learned: Service) -> None:
+    """Half of the 5 % for each; a normal interval of one look at 5 % is half as wide or less."""
+    found = attributed(learned, "artwork")
+    for reading in ("reward", "minutes"):
+        one = found.readings[reading]
+        assert one.difference.level == pytest.approx(0.975)
+        assert one.difference.method.startswith("anytime-valid")
+        plain = one.personal.high - one.personal.low
+        assert one.personal.method == "normal"
+        assert one.difference.high - one.difference.low > 2 * plain
+
+
 def test_a_headline_needs_choices(learned: Service) -> None:
     with pytest.raises(MatineeError, match="nothing is known yet"):
         attributed(learned, "artwork", "artwork@2")

@@ -42,6 +42,17 @@ def test_nobody_has_watched_anything_in_an_empty_lake(lake):
     assert members.recent(5) == []
 
 
+def test_who_met_a_title_last_stands_first_whether_read_or_told(lake):
+    lake.put([play(0, "a", hour=2), play(1, "b", hour=9), play(2, "c", hour=5)])
+    members = Members(lake, 5.0)
+    assert members.recent(5) == ["b", "c", "a"]
+    members.apply(play(3, "a", "t2", hour=10), 10)
+    members.apply(play(4, "d", hour=11), 11)
+    members.apply(play(5, "a", "t3", hour=12), 12)
+    assert members.recent(5) == ["a", "d", "b", "c"]
+    assert members.recent(2) == ["a", "d"]
+
+
 def test_a_title_stands_once_at_its_last_time(lake):
     lake.put([play(0, title="a"), play(1, title="b", hour=1), play(2, title="a", hour=2)])
     for seal in (False, True):

@@ -99,7 +99,7 @@ def candidates(service: Service, as_of: datetime) -> dict[str, str]:
 
 def settle(service: Service, world: World, found: Mapping[str, str], at: datetime) -> None:
     """Judge candidates on the champion's log as of a time, and approve the one that passes."""
-    say(f"What came of its decisions: {close_windows(service, at)}")
+    say(f"What came of its decisions: {close_windows(service, at, SURFACE)}")
     approvals = Approvals(service.registry)
     for version, why in found.items():
         service.registry.challenge(SURFACE, version, by=BY, reason=why)

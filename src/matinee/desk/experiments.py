@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from matinee.console import say, show
 from matinee.desk.kept import LOOK_AGAIN
-from matinee.desk.numbers import between
+from matinee.desk.numbers import between, figure, figure_signed
 from matinee.desk.views import NotFoundError, Query, View, anew, kept, once
 from matinee.errors import MatineeError
 from matinee.evaluation import plots
@@ -34,7 +34,7 @@ STATES = {
     "kept": "does not fall by more",
     "open": "not shown yet",
 }
-SIGNED, SHARE = "{:+.4g}".format, "{:+.1%}".format
+SIGNED, SHARE = figure_signed, "{:+.1%}".format
 SOON = 0.1
 """Seconds that a page waits for what an experiment shows now, where a reading is on record."""
 
@@ -168,7 +168,7 @@ def _secondary_said(found: Reading) -> str:
 def _values(metric: Metric | Secondary) -> tuple[str, str]:
     """The control's and the treatment's; empty of no members."""
     control, treatment = (
-        f"{value:.4g}" if isfinite(value) else "" for value in (metric.control, metric.treatment)
+        figure(value) if isfinite(value) else "" for value in (metric.control, metric.treatment)
     )
     return control, treatment
 
@@ -183,9 +183,9 @@ def _guardrails(found: Reading) -> Iterator[tuple[str, ...]]:
 def _railed(rail: Guardrail) -> tuple[str, ...]:
     return (
         f"{100 * rail.tolerance:.3g}%",
-        f"{rail.bound:.4g}" if isfinite(rail.bound) else "",
+        figure(rail.bound) if isfinite(rail.bound) else "",
         between(rail.difference, SIGNED),
-        f"{rail.room:+.4g}" if isfinite(rail.room) else "",
+        figure_signed(rail.room) if isfinite(rail.room) else "",
         STATES[rail.state],
     )
 

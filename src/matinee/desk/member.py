@@ -43,7 +43,7 @@ class Brief:
 
 @dataclass(frozen=True)
 class Members:
-    """Some of the members, those with the newest events first, and how good the models are."""
+    """Some of the members, those who met a title last first, and how good the models are."""
 
     members: tuple[Brief, ...]
     report: Shown | None
@@ -108,7 +108,7 @@ def _members(found: Members) -> Mapping[str, Any]:
 
 def _about(one: Brief) -> str:
     country = f", {one.country}" if one.country else ""
-    seen = f", last seen {one.seen:%Y-%m-%d}" if one.seen else ""
+    seen = f", the last on {one.seen:%Y-%m-%d}" if one.seen else ""
     return f"{counted(one.watched, 'title')} watched{country}{seen}"
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from matinee.evaluation.intervals.base import Interval
 
 NOT_YET = "too few members yet"
+LARGE = 9_999.5
+"""From here on four digits would be told with a power of ten."""
 
 
 class Read(NamedTuple):
@@ -26,6 +28,24 @@ def percent(share: float) -> str:
     ('8.5%', '62%', '100%')
     """
     return f"{share:.1%}" if 0 < share < 0.0995 else f"{share:.0%}"
+
+
+def figure(value: float) -> str:
+    """A number of any size to read: four digits, and no power of ten where it is large.
+
+    >>> figure(0.52854), figure(27.779), figure(41_670.4), figure(-12_345.6)
+    ('0.5285', '27.78', '41,670', '-12,346')
+    """
+    return f"{value:,.0f}" if abs(value) >= LARGE else f"{value:.4g}"
+
+
+def figure_signed(value: float) -> str:
+    """The same of a difference.
+
+    >>> figure_signed(0.57122), figure_signed(12_345.6), figure_signed(-0.25)
+    ('+0.5712', '+12,346', '-0.25')
+    """
+    return f"{value:+,.0f}" if abs(value) >= LARGE else f"{value:+.4g}"
 
 
 def minutes(value: float) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from math import isfinite
 from typing import Any
 
-from matinee.desk.numbers import percent, with_ends
+from matinee.desk.numbers import figure, percent, with_ends
 from matinee.desk.views import NotFoundError, View, kept, once
 from matinee.evaluation import plots
 from matinee.insights.ahead import changes
@@ -50,7 +50,7 @@ def shown(found: Overview) -> dict[str, Any]:
                 f"{one.decisions:,}",
                 percent(one.share),
                 f"{one.members:,}",
-                with_ends(one.value, "{:.4g}".format, "nothing closed yet"),
+                with_ends(one.value, figure, "nothing closed yet"),
             )
             for one in found.traffic
         ],

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from matinee.desk.kept import FAIR, LOOK_AGAIN, PATIENCE, Kept
-from matinee.desk.numbers import NOT_YET, between, percent
+from matinee.desk.numbers import NOT_YET, between, moment, percent
 from matinee.desk.views import Query, View
 from matinee.evaluation import plots
 from matinee.insights.ahead import EXPLORED, TODAY
@@ -114,6 +114,7 @@ def shown(found: Today) -> dict[str, Any]:
             ("Unwell", told(found.unwell), WELL),
         ),
         "explored": [explained(one, found.currency) for one in found.explored or ()],
+        "known": moment(found.explored[0].at) if found.explored else "",
         "again": LOOK_AGAIN if found.explored is None else 0,
     }
 
@@ -206,12 +207,14 @@ def each(value: float, unit: Unit, *, signed: bool = False) -> str:
     ('8.5%', '+0.01')
     >>> each(-0.004, Unit("", "", share=True), signed=True), each(12_345.6, Unit("", ""))
     ('−0.4 points', '12,346')
+    >>> each(999.7, Unit("", "")), each(-999.7, Unit("", ""), signed=True)
+    ('1,000', '−1,000')
     """
     if not isfinite(value):
         return "none yet"
     if unit.share:
         return f"{100 * value:+.2g} points".replace("-", "−") if signed else percent(value)
-    if abs(value) >= 1_000:
+    if abs(value) >= 999.5:  # three digits would be told with a power of ten
         return amount(value, unit._replace(scale=1.0), signed=signed)
     return (f"{value:+.3g}" if signed else f"{value:.3g}").replace("-", "−")
 
@@ -300,8 +303,8 @@ def _bought(one: Bought, unit: Unit) -> Iterator[str]:
     if one.judged:
         candidates = "1 candidate was" if one.judged == 1 else f"{one.judged:,} candidates were"
         yield (
-            f"{candidates} judged on the log: {one.passed:,} verdicts passed, {one.failed:,} "
-            f"failed, {one.lacking:,} lacked support."
+            f"{candidates} judged on the log. Of the verdicts {one.passed:,} passed, "
+            f"{one.failed:,} failed, and {one.lacking:,} lacked support."
         )
         if one.latest and isfinite(one.left):
             yield f"{percent(one.left)} of it was left to judge {one.latest} by, the latest."

@@ -14,7 +14,7 @@ from matinee.lake.table import Bucket, collect
 from matinee.models import Vocabulary
 from matinee.service.folder import Service
 from matinee.service.logged import eligible_sets
-from matinee.service.means import mean_by_member, numbers
+from matinee.service.means import at_every_look, mean_by_member, numbers
 from matinee.service.outcomes import about_subjects, first_choices
 from matinee.surfaces import Surface
 
@@ -23,6 +23,8 @@ READINGS = {"reward": "take fraction", "minutes": "minutes watched"}
 _POSSIBLE = "eligible", "removed"
 FEWEST = 2
 """Members below which nothing is said."""
+ALPHA = 0.05
+"""The chance that an interval of a difference is ever wrong, of all readings together."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class Arm:
 class Attributed:
     """What a version's choices bring beside the best single one of each subject, by reading, and
     every version and holdout by itself.
+
+    The intervals of the differences hold at every look, all readings together 95 % of the time: a
+    page is looked at again and again. Those of means are of one look.
     """
 
     version: str
@@ -65,11 +70,18 @@ def attributed(service: Service, surface: str, version: str | None = None) -> At
             else "wait for windows to close, then matinee work --once",
         )
     units = _units(own, eligible_sets(service.lake, surface))
+    size = service.settings.experiments.tightest_at
     readings = {
-        reading: attribution(replace(units, reward=own[reading].to_numpy())) for reading in READINGS
+        reading: _at_every_look(attribution(replace(units, reward=own[reading].to_numpy())), size)
+        for reading in READINGS
     }
     arms = tuple(_arm(policy, rows.filter(pl.col("policy") == policy)) for policy in _names(rows))
     return Attributed(name, readings, arms)
+
+
+def _at_every_look(found: Attribution, size: float) -> Attribution:
+    each = at_every_look(found.difference, found.members, size, ALPHA / len(READINGS))
+    return replace(found, difference=each)
 
 
 def first_units(service: Service, surface: str) -> pl.DataFrame:

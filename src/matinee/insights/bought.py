@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from matinee.evaluation.intervals.base import Interval
+from matinee.insights.reigns import CROWNED, crowned
 from matinee.registry import Approvals, Change
 from matinee.registry.approvals import Judged
 from matinee.service.folder import Service
@@ -69,7 +70,8 @@ def _left(last: Judged | None) -> float:
 
 def _promotions(service: Service, surface: str, verdicts: list[Judged]) -> Iterator[Promotion]:
     """Each version that followed a champion because it was proved better."""
-    for change in service.registry.history(surface):
+    made = [one for one in service.registry.history(surface) if one.action in CROWNED]
+    for change, lived in zip(made, crowned(service, surface), strict=True):
         if change.action == "approve" and change.old:
             passes = [
                 one
@@ -78,7 +80,7 @@ def _promotions(service: Service, surface: str, verdicts: list[Judged]) -> Itera
                 and (one.candidate, one.champion) == (change.new, change.old)
                 and one.at <= change.at
             ]
-            yield _gain(passes[-1], change) if passes else _won(service, change)
+            yield _gain(passes[-1], lived) if passes else _won(service, lived)
 
 
 def _gain(passed: Judged, change: Change) -> Promotion:

@@ -99,19 +99,21 @@ def standing(service: Service, surface: Surface, at: datetime) -> Standing:
     return Standing(
         surface.name,
         champion.id if champion else None,
-        since(service, surface, crowned(service, surface.name)),
+        since(crowned(service, surface.name)),
         _measures(service, surface, at),
     )
 
 
 def _measures(service: Service, surface: Surface, at: datetime) -> tuple[Measured, ...]:
-    """Each measure of a surface; where there is a holdout, all its intervals share `ALPHA`."""
+    """Each measure of a surface; where there is a holdout, all its intervals share `ALPHA`: those
+    of the week, and those of ever.
+    """
     rows = _closed(service, surface, at)
     names = measures_of(surface)
     holdouts = [name for name in holdouts_of(service, surface) if (rows["arm"] == name).any()]
     rows = _grouped(rows, [*holdouts, *_released(service)])
     tightest = service.settings.experiments.tightest_at
-    share = ALPHA / max(len(names) * len(holdouts), 1)
+    share = ALPHA / max(2 * len(names) * len(holdouts), 1)
     sequence = AsymptoticSequence(tightest_at=tightest, alpha=share)
     week = rows.filter(pl.col("closed_at") >= midnight(at) - WEEK + DAY)
 

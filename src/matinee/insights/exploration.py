@@ -14,11 +14,12 @@ from matinee.service.folder import Service
 
 @dataclass(frozen=True)
 class Explored:
-    """What exploring cost a surface, and what it bought."""
+    """What exploring cost a surface, and what it bought, as it was known at a time."""
 
     surface: str
     spent: Spent
     bought: Bought
+    at: datetime
 
 
 def explored(service: Service, at: datetime) -> tuple[Explored, ...]:
@@ -30,5 +31,5 @@ def explored(service: Service, at: datetime) -> tuple[Explored, ...]:
         with suppress(MatineeError):
             cost, left = spent_and_left(service, surface, at)
             if cost is not None:
-                found.append(Explored(surface, cost, bought(service, surface, left)))
+                found.append(Explored(surface, cost, bought(service, surface, left), at))
     return tuple(found)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from matinee.lake.table import collect
 from matinee.payments.facts import FACTS
 from matinee.service.folder import Service
 from matinee.service.outcomes import GRACE
 from matinee.surfaces import Payments, Surface, Titles
+from matinee.surfaces.titles import answers
 
 MEASURES: Mapping[str, tuple[str, ...]] = {
     Titles.name: ("minutes", "reward"),
@@ -30,25 +32,31 @@ def with_measures(
     if surface.name == Titles.name:
         watched = rewards.join(_minutes(service, surface, mine), on="decision_id", how="left")
         return watched.with_columns(pl.col("minutes").fill_null(0.0))
-    if surface.name == Payments.name:
+    if isinstance(surface, Payments):
         later = rewards.join(_later(service, surface, mine), on="decision_id", how="left")
-        return later.with_columns(money=pl.col("reward") - pl.col("later").fill_null(0.0))
+        whole = later.join(_whole(service, surface, mine), on="decision_id", how="left")
+        money = pl.col("reward") - pl.col("later").fill_null(0.0)
+        return whole.with_columns(money=pl.coalesce("money", money))
     return rewards
 
 
 def _minutes(service: Service, surface: Surface, mine: pl.LazyFrame) -> pl.LazyFrame:
-    """Minutes of plays of what a decision showed, that name it and came in its window."""
+    """Minutes of plays that answer to a slot of a decision, as its reward asks, in its window."""
     plays = (
         service.lake.scan("events")
         .filter(pl.col("kind") == "play", pl.col("decision_id").is_not_null())
-        .select("member_id", "decision_id", "title_id", "ts", "known_at", minutes="value")
+        .select(
+            *("member_id", "decision_id", "title_id", "ts", "known_at"),
+            minutes="value",
+            echoed="position",
+        )
     )
-    made = mine.select("member_id", "decision_id", "at", "actions")
+    slots = pl.int_ranges(pl.col("actions").list.len(), dtype=pl.Int64)
+    made = mine.select("member_id", "decision_id", "at", action="actions", position=slots)
     return (
         plays.join(made, on=["member_id", "decision_id"])
-        .filter(
-            _in_time(surface, pl.col("ts")), pl.col("actions").list.contains(pl.col("title_id"))
-        )
+        .explode("action", "position", empty_as_null=False)
+        .filter(_in_time(surface, pl.col("ts")), answers())
         .group_by("decision_id")
         .agg(pl.col("minutes").sum())
     )
@@ -73,6 +81,23 @@ def _later(service: Service, surface: Surface, mine: pl.LazyFrame) -> pl.LazyFra
         .group_by("decision_id")
         .agg(pl.col("later").first())
     )
+
+
+def _whole(service: Service, surface: Payments, mine: pl.LazyFrame) -> pl.LazyFrame:
+    """The money of decisions whose rewards were cut at the limit of the surface: what is to come
+    later cannot be taken off these.
+    """
+    end = surface.reward_range[1]
+    cut = service.lake.scan("outcomes").filter(
+        pl.col("surface") == surface.name, pl.col("reward").abs() >= end
+    )
+    made = collect(mine.join(cut, on=["member_id", "decision_id"], how="semi"), "decisions")
+    about = made.lazy().select("member_id", "at", answers_to="decision_id", invoice_id="subject")
+    attempts = service.lake.scan("attempts").rename({"at": "ts"})
+    tried = attempts.join(about, on=["member_id", "invoice_id"]).filter(
+        _in_time(surface, pl.col("ts"))
+    )
+    return surface.brought(made, collect(tried, "attempts")).lazy().drop("net")
 
 
 def _in_time(surface: Surface, ts: pl.Expr) -> pl.Expr:

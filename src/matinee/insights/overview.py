@@ -24,6 +24,7 @@ from matinee.service.changes import Name
 from matinee.service.folder import Service
 from matinee.service.means import mean_by_member
 from matinee.service.outcomes import GRACE, counted
+from matinee.service.training import THROUGH
 from matinee.service.trying import GOING, Trying, trying
 from matinee.surfaces import Surface
 
@@ -49,7 +50,8 @@ class Said:
 @dataclass(frozen=True)
 class Known:
     """A version: what it is, what it comes from, when it was champion, and what may be done with
-    it. `metrics` are those of its training, by name.
+    it. `metrics` are those of its model when that was last evaluated before, by name: fitted there
+    on what was not asked for, and so not the fit of this version.
     """
 
     id: str
@@ -128,7 +130,7 @@ def overview(service: Service, name: str, now: datetime | None = None) -> Overvi
         surface.window,
         surface.slots,
         champion.id if champion else None,
-        since(service, surface, crownings),
+        since(crownings),
         challenger.id if challenger else None,
         tuple(_versions(service, name, crownings, tried)),
         tuple(_traffic(decided, at - WEEK)),
@@ -194,9 +196,13 @@ def _said(one: Judged) -> Said:
 
 
 def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """The plain numbers of what it was scored, or the values of its estimates."""
+    """The plain numbers of what it was scored, or the values of its estimates; how far in the log
+    its training came is no score.
+    """
     found = {
-        name: one.get("value") if isinstance(one, dict) else one for name, one in metrics.items()
+        name: one.get("value") if isinstance(one, dict) else one
+        for name, one in metrics.items()
+        if name != THROUGH
     }
     return {
         name: float(one)

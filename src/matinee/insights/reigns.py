@@ -3,38 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
 
 from matinee.insights.rewards import own_decisions
+from matinee.lake.records import EPOCH
 from matinee.lake.table import collect
 from matinee.registry import Change
+from matinee.service.arms import arm_name
 from matinee.service.folder import Service
-from matinee.surfaces import Surface
 
 CROWNED = {"promote", "approve", "override", "roll_back"}
 
 
 def crowned(service: Service, surface: str) -> list[Change]:
-    """The changes that made a champion, in the order in which they were made."""
-    return [one for one in service.registry.history(surface) if one.action in CROWNED]
+    """The changes that made a champion, in the order in which they were made.
 
-
-def since(service: Service, surface: Surface, changes: Sequence[Change]) -> datetime | None:
-    """Since when the champion decides, by all that were `crowned`; `None` where none was.
-
-    What a simulated service has lived was all promoted on the day it was made: there it is since
-    the champion's first decision, if that was before.
+    What a simulated service has lived was all promoted on the day it was made: there a champion is
+    one since it first decided as such, where that was before.
     """
-    if not changes:
-        return None
-    crowned_at = changes[-1].at
-    if not service.simulated:
-        return crowned_at
-    made = own_decisions(service, surface).filter(pl.col("policy") == changes[-1].new)
-    first = collect(made.select(pl.col("at").min()), "decisions").item()
-    return min(crowned_at, first or crowned_at)
+    made = [one for one in service.registry.history(surface) if one.action in CROWNED]
+    return list(_as_lived(service, surface, made)) if service.simulated else made
+
+
+def since(changes: Sequence[Change]) -> datetime | None:
+    """Since when the champion decides, by all that were `crowned`; `None` where none was."""
+    return changes[-1].at if changes else None
+
+
+def _as_lived(service: Service, surface: str, changes: Sequence[Change]) -> Iterator[Change]:
+    """The same, each since the first decision of its version after the one before; those apart
+    that it made for a holdout, or as what was tried.
+    """
+    controls = [arm_name(one.name, one.arms[0].name) for one in service.trials.all()]
+    everyone = pl.col("arm").is_null() | pl.col("arm").is_in(controls)
+    own = own_decisions(service, service.surface(surface)).filter(everyone)
+    made = collect(own.select("policy", "at"), "decisions")
+    before = EPOCH
+    for one in changes:
+        mine = made.filter(pl.col("policy") == one.new, pl.col("at") > before)
+        first = mine["at"].min()
+        before = min(one.at, first) if isinstance(first, datetime) else one.at
+        yield replace(one, at=before)
 
 
 def reigns(version: str, changes: Sequence[Change]) -> Iterator[tuple[datetime, datetime | None]]:

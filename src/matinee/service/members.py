@@ -38,6 +38,10 @@ def history_of(
     return History.of(seen, generation)
 
 
+LATEST = 1_000
+"""Members whose order is known from what was read at first."""
+
+
 @dataclass(slots=True)
 class _Fresh:
     """How a member with new events met titles; put in order when it is asked for."""
@@ -88,6 +92,8 @@ class Members:
                     members["value"], members["len"], stops, strict=True
                 )
             }
+            newest = np.argsort(-self._times[stops - 1], kind="stable")[:LATEST]
+            self._latest: list[str] = members["value"].gather(newest).to_list()
             self._countries: dict[str, str | None] = dict(countries.iter_rows())
             self._runtimes: dict[str, float] = dict(runtimes.iter_rows())
             self._fresh: dict[str, _Fresh] = {}
@@ -116,10 +122,12 @@ class Members:
         return self._countries.get(member_id)
 
     def recent(self, count: int) -> list[str]:
-        """Members with a history, those with fresh events first."""
+        """Members with a history, `LATEST` at most: those of whom something was told since the
+        log was read, what was told last first, then those who met a title last.
+        """
         with self._lock:
             fresh = list(self._fresh)[-count:][::-1]
-            known = (member for member in self._span if member not in self._fresh)
+            known = (member for member in self._latest if member not in self._fresh)
             return [*fresh, *(member for member, _ in zip(known, range(count), strict=False))][
                 :count
             ]
@@ -135,6 +143,7 @@ class Members:
             both = new if old is None else old | new
             if both != old:
                 met[event.title_id] = both
+                self._fresh.pop(event.member_id, None)  # the last one told of stands last
                 self._fresh[event.member_id] = _Fresh(met, seq)
 
     def follow(self) -> set[str]:

@@ -36,6 +36,8 @@ from matinee.surfaces import Surface, Titles
 Protocol = Literal["leave-one-out", "time-split"]
 Told = Callable[[str, Progress], None]
 CHECKPOINTS = "checkpoints"
+THROUGH = "through"
+"""What the registry calls how far in the log a training came."""
 CORE = 5
 HOLDOUT_SHARE = 0.1
 """The last part of the log that a time split asks for, where no time is named."""
@@ -301,7 +303,7 @@ def learned(model: Model, through: int) -> dict[str, Any]:
     """What the registry keeps of a version that learned from what came of decisions: up to which
     number of arrival, so that it can go on from there.
     """
-    return {"through": through} if model.learns_from == "responses" else {}
+    return {THROUGH: through} if model.learns_from == "responses" else {}
 
 
 def _interrupted(service: Service, surface: str) -> list[str]:

@@ -155,6 +155,16 @@ class Payments(Surface):
 
     def reward(self, decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         low, high = self.reward_range
+        return self.brought(decisions, events).select(
+            "decision_id",
+            pl.lit(0, pl.Int64).alias("position"),
+            pl.col("net").clip(low, high).alias("reward"),
+        )
+
+    def brought(self, decisions: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+        """decision_id, money, net of each decision: what its invoice brought, less what that cost,
+        and the same with what the member is worth, if it was paid; neither is cut at `limit`.
+        """
         facts = pl.col("context")
         told = decisions.select(
             "decision_id",
@@ -176,11 +186,12 @@ class Payments(Surface):
             brought=(pl.col("paid") * pl.col("amount")).sum() * (1 - self.dispute),
             cost=pl.col("cost").sum(),
         )
+        money = pl.col("brought") - pl.col("cost")
         net = pl.col("brought") + pl.col("paid") * pl.col("worth") - pl.col("cost")
         return told.join(whole, on="decision_id", how="left").select(
             "decision_id",
-            pl.lit(0, pl.Int64).alias("position"),
-            (net * pl.col("unit")).fill_null(0.0).clip(low, high).alias("reward"),
+            money=(money * pl.col("unit")).fill_null(0.0),
+            net=(net * pl.col("unit")).fill_null(0.0),
         )
 
     def policies(self) -> Mapping[str, Policy]:

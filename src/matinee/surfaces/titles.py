@@ -101,7 +101,7 @@ class Titles(Surface):
                 watched.select("decision_id", "title_id", pl.col("position").alias("echoed")),
                 on="decision_id",
             )
-            .filter(_answers())
+            .filter(answers())
             .select("decision_id", "position")
             .unique()
             .with_columns(pl.lit(1.0).alias("reward"))
@@ -165,8 +165,10 @@ class Titles(Surface):
         return (pl.col("kind") == "play") & (pl.col("value") >= self.minutes)
 
 
-def _answers() -> pl.Expr:
-    """Whether an event names this position's title, or echoes its position, or both."""
+def answers() -> pl.Expr:
+    """Whether an event names the `action` of this `position`, or has `echoed` its position, or
+    both.
+    """
     title = pl.col("title_id") == pl.col("action")
     position = pl.col("echoed") == pl.col("position")
     return (
