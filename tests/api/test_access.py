@@ -112,6 +112,32 @@ def test_a_browser_is_shown_where_to_sign_in_and_goes_on_from_there(service, cli
     assert client.get("/static/matinee.css").status_code == 200
 
 
+def test_a_browser_is_told_on_a_page_what_was_not_done(service, client_of, granted):
+    client = client_of(service)
+    viewer = {"cookie": signed_in(client, service, "viewer", "bob").partition(";")[0]}
+    mine = {"cookie": signed_in(client, service).partition(";")[0]}
+    nobody = {"cookie": "matinee_session="}
+    old = {**APPROVE, "proof": "1.x"}
+    for answer, status, said in (
+        (
+            form(client, "/desk/change", old, **HTML, **nobody),
+            401,
+            '<a href="/sign-in">Sign in</a>',
+        ),
+        (form(client, "/desk/change", old, **HTML, **viewer), 403, "bob may not do this"),
+        (form(client, "/desk/change", old, **HTML, **mine), 403, "the form is too old"),
+        (client.get("/desk/nope", headers={**HTML, **mine}), 404, "Not Found"),
+    ):
+        assert answer.status_code == status
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert said in answer.text
+        assert "openapi" not in answer.text
+        assert answer.text.count("<h1>") == 1
+    assert client.get("/v1/desk/nope", headers={**HTML, **mine}).json()["error"] == "Not Found"
+    assert client.get("/desk/nope", headers=mine).json()["error"] == "Not Found"
+
+
 def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_cannot_use(service, client_of):
     client = client_of(service)
     cookie = signed_in(client, service)
@@ -187,6 +213,17 @@ def test_what_cannot_be_done_keeps_the_reason_that_was_typed(service, client_of)
     assert "&#34;&lt;b&gt;why&lt;/b&gt;</textarea>" in refused.text
 
 
+def test_what_cannot_be_started_keeps_the_share_that_was_typed(service, client_of):
+    client = client_of(service)
+    about = service.registry.versions("titles")[0].id
+    page = client.get(f"/desk/change?action=start&about={about}")
+    assert 'name="share" type="number" min="0.01" max="0.99" step="0.01" value="0.5"' in page.text
+    asked = {"action": "start", "about": about, "share": "0.1", "reason": "  "}
+    refused = form(client, "/desk/change", {**asked, "proof": proof_in(page)})
+    assert refused.status_code == 409
+    assert 'step="0.01" value="0.1"' in refused.text
+
+
 def test_programs_send_changes_as_json_that_no_form_can_send(service, client_of, granted):
     headers = granted("ann", "approver")
     client = client_of(service)
@@ -229,6 +266,14 @@ def test_a_proxy_names_people(service, client_of):
         assert f"{name}, {role}" in page.text
     for name in ("", " ", "x" * 201, "a\tb"):
         assert client.get("/desk/changes", headers={"x-forwarded-user": name}).status_code == 401
+
+
+def test_nobody_is_named_twice(service, client_of):
+    behind_a_proxy(service)
+    client = client_of(service)
+    twice = [("x-forwarded-user", "eve"), ("x-forwarded-user", "ann")]
+    assert client.get("/v1/desk/changes", headers=twice).status_code == 401
+    assert client.get("/v1/desk/changes", headers=twice[1:]).status_code == 200
 
 
 def test_only_the_proxy_is_believed(service, client_of):
@@ -284,7 +329,7 @@ def test_who_resumes_what_was_halted_anew_meanwhile_is_told(service, client_of):
     service.trials.halt("left", "ann", 'complaints of "many"\nmembers')
     client = client_of(service)
     page = client.get("/desk/change?action=resume&about=left").text
-    assert "It is halted because: complaints of" in page
+    assert "<p>complaints of" in page
     found = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page)
     fields = {name: html.unescape(value) for name, value in found}
     service.trials.halt("left", "matinee", "takes fell")
@@ -294,6 +339,39 @@ def test_who_resumes_what_was_halted_anew_meanwhile_is_told(service, client_of):
     service.trials.halt("left", "ann", 'complaints of "many"\nmembers')
     assert form(client, "/desk/change", {**fields, "reason": "not us"}).status_code == 303
     assert service.trials.get("left").halted is None
+
+
+def test_the_page_of_a_change_says_what_stands_after_it_and_claims_nothing_else(service, client_of):
+    client = client_of(service)
+    before = another_reigns(service)
+    now = service.registry.alias("titles", "champion").id
+
+    def said(action, about):
+        page = client.get(f"/desk/change?action={action}&about={about}").text
+        return " ".join(re.sub("<[^>]+>", " ", page.partition("<main")[2]).split())
+
+    assert f"Champion now {now} Champion then {before}" in said("roll_back", "titles")
+    assert "It halts nothing: none runs" in said("stop", "titles")
+    service.trials.start(against_champion("fresh", "titles", before), "ann", "a look")
+    assert "It halts fresh" in said("stop", "titles")
+    service.trials.read("fresh", "open", "ann", champion=now, reasons=["nothing shown yet"])
+    won = said("win", "fresh")
+    assert f"Champion then {before}" in won
+    assert "What is on record open nothing shown yet" in won
+    assert "Its treatment was shown to be better" not in won
+    assert "It passed the gate" not in said("approve", before)
+
+
+def test_only_what_was_done_is_said_to_be_done(service, client_of):
+    service.trials.start(against_champion("fresh", "titles", another_reigns(service)), "ann", "")
+    client = client_of(service)
+    forged = "/desk/surface?name=titles&done=stop"
+    assert "Done: halt all experiments" not in client.get(forged).text
+    page = client.get("/desk/change?action=stop&about=titles")
+    fields = {"action": "stop", "about": "titles", "reason": "complaints", "proof": proof_in(page)}
+    answer = form(client, "/desk/change", fields)
+    assert "Done: halt all experiments" in client.get(answer.headers["location"]).text
+    assert "Done: roll back" not in client.get("/desk/surface?name=titles&done=roll_back").text
 
 
 def test_the_kill_switch_halts_the_others_where_one_ended_meanwhile(service, monkeypatch):
@@ -351,7 +429,8 @@ def test_a_viewer_may_sign_out(service, client_of):
 
 def test_nothing_of_the_desk_is_kept_by_caches_or_read_by_other_sites(service, client_of, member):
     client = client_of(service)
-    for path in ("/desk/changes", "/v1/desk/changes", f"/v1/desk/member?id={member}"):
+    home, of_member = f"/v1/members/{member}/home", f"/v1/desk/member?id={member}"
+    for path in ("/desk/changes", "/v1/desk/changes", of_member, home):
         headers = client.get(path).headers
         assert headers["cache-control"] == "no-store"
         assert headers["cross-origin-resource-policy"] == "same-origin"

@@ -76,7 +76,7 @@ def test_an_approval_from_the_click_to_changed_traffic_and_back(page, folder, si
     page.goto("/desk/surface?name=titles")
     assert fits(page)
     page.get_by_role("link", name="Approve").click()
-    assert "It passed the gate" in page.inner_text("main")
+    assert "Where it passed the gate" in page.inner_text("main")
     assert "it earns more" in page.inner_text("main")
     assert fits(page)
     page.get_by_role("button", name="Approve").click()  # the browser asks for a reason first

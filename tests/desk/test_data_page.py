@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from html import unescape
 
@@ -15,6 +16,7 @@ from starlette.responses import HTMLResponse
 from matinee.desk.data import data_view, table_view
 from matinee.desk.rendering import templates
 from matinee.desk.views import NotFoundError
+from matinee.errors import MatineeError
 from matinee.lake.records import Event
 from matinee.lake.schemas import SCHEMAS
 from matinee.service.folder import Service
@@ -243,6 +245,16 @@ def test_what_is_wrong_is_said_with_what_to_type(empty):
         assert status == 200
         assert "<b>events</b> cannot be read" in html
         assert "<code>matinee repair</code>" in html
+
+
+def test_what_the_disk_does_not_give_is_not_said_to_be_missing(empty, monkeypatch):
+    def full():
+        raise MatineeError("quarantine.db cannot be opened") from sqlite3.OperationalError("full")
+
+    monkeypatch.setattr(empty.lake, "quarantine", full)
+    status, html = page(empty, "/desk/data")
+    assert status == 503
+    assert "quarantine.db cannot be opened" in html
 
 
 def test_a_service_that_lives_has_no_alarm(service):

@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from chromium import fits, in_chromium, opened, serving
 
-from matinee.desk.pages import views
+from matinee.desk.pages import PAGES, views
 from matinee.experiments.plan import Holdout
 from matinee.lake.billing import Attempt, Invoice
 from matinee.registry import against_champion
@@ -121,6 +121,32 @@ def shown(browser, site, path, look):
 
         assert eventually(whole)
         yield page
+
+
+def middles(page, which):
+    """Where what a selector names stands, from left to right."""
+    return page.evaluate(
+        "which => [...document.querySelectorAll(which)].map(one => {"
+        "const box = one.getBoundingClientRect(); return box.left + box.width / 2})",
+        which,
+    )
+
+
+def test_each_page_can_be_seen_to_be_there_on_a_phone(browser, site):
+    with opened(browser, site, "phone", "light") as page:
+        page.goto("/desk")
+        found = middles(page, "header nav a")
+        assert len(found) == len(PAGES)
+        assert all(0 < middle < 390 for middle in found)
+
+
+@pytest.mark.parametrize("width", ["desktop", "phone"])
+def test_the_bars_of_days_stand_over_their_days(browser, site, width):
+    with opened(browser, site, width, "light") as page:
+        page.goto("/desk/table?name=events")
+        bars, days = middles(page, ".days rect"), middles(page, ".days th")
+        assert len(bars) == len(days) == 14
+        assert bars == pytest.approx(days, abs=3)
 
 
 @pytest.mark.parametrize("look", [("desktop", "light"), ("phone", "dark")])

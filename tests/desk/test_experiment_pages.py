@@ -41,6 +41,8 @@ def test_one_experiment_says_what_it_shows_and_who_did_what(service, look):
     status, html = look(started(service), "/desk/experiment?name=fresh%20%3Cb%3E")
     assert status == 200
     assert "nothing shown yet" in html
+    assert "resume it, or end it" in html
+    assert "let it run" not in html  # it is halted
     for word in ("ann", "start", "a look", "bob", "halt", "titles@1", "control", "treatment"):
         assert word in html
     assert "<b>" not in html.replace("<b>Mat", "")

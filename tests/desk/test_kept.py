@@ -14,8 +14,6 @@ from matinee.desk.views import View, follow
 from matinee.insights.ahead import TODAY, Taken, look_ahead
 from matinee.service.runtime import Runtime
 
-NOW = datetime.now(UTC)
-
 
 def test_what_is_kept_is_made_once_and_then_anew():
     made = []
@@ -133,14 +131,15 @@ def ahead(*known: Taken[str]):
 
 
 def minutes_old(minutes: float, found: str = "ahead", stamp: object = ()) -> Taken[str]:
-    return Taken(found, NOW - timedelta(minutes=minutes), stamp)
+    return Taken(found, datetime.now(UTC) - timedelta(minutes=minutes), stamp)
 
 
 def test_what_was_read_ahead_is_given_at_once():
     made = []
-    kept = Kept(lambda: made.append(1) or "made", stamp=tuple, ahead=ahead(minutes_old(0)))
+    taken = minutes_old(0)
+    kept = Kept(lambda: made.append(1) or "made", stamp=tuple, ahead=ahead(taken))
     assert asyncio.run(kept.get(60)) == "ahead"
-    assert kept.at == NOW
+    assert kept.at == taken.at
     assert not made
 
 
@@ -197,7 +196,7 @@ def test_what_is_newer_ahead_takes_the_place_of_what_stands():
         assert await kept.get(0) == "second"
         return [first, kept.at]
 
-    assert asyncio.run(look()) == [NOW - timedelta(minutes=3), NOW]
+    assert asyncio.run(look()) == [one.at for one in known]
 
 
 def test_it_is_drawn_before_it_is_given_whoever_read_it():

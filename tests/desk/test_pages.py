@@ -44,6 +44,13 @@ def test_a_service_without_a_champion_says_what_to_type(tmp_path, look):
     assert "matinee import SOURCE" in html
 
 
+@pytest.mark.parametrize(("surface", "window"), [("titles", "24 h"), ("payments", "30 days")])
+def test_a_surface_says_how_long_what_counts_may_take(service, look, surface, window):
+    status, html = look(service, f"/desk/surface?name={surface}")
+    assert status == 200
+    assert f"What counts comes within <b>{window}</b>" in html
+
+
 def test_a_page_without_titles_says_so(service, look):
     ended = datetime.now(UTC) - timedelta(days=1)
     ids = service.lake.current("titles")["title_id"]

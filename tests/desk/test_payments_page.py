@@ -123,6 +123,10 @@ def test_the_page_tells_all_of_it(service):
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
     assert "First attempt made 3 (money 30.00), 75.0 % of those due" in words
     assert "Recovered within 10 days 1 (money 10.00), 100.0 % of those tried again" in words
+    assert (
+        "Recovered in 10 days is of those that were due ten days ago or earlier; recovered,"
+        in words
+    )
     assert "down gold fails of late. A processor whose latest answers failed" in words
     assert "reported: gold fails of late" in words
     assert 'aria-label="share from' in html

@@ -29,6 +29,7 @@ from matinee.insights.exploration import Explored
 from matinee.insights.notes import Note
 from matinee.insights.spent import Spent
 from matinee.insights.today import Today
+from matinee.lake.records import Event
 from matinee.registry import Approvals, against_champion
 from matinee.service.folder import Service
 
@@ -90,8 +91,19 @@ def test_a_service_without_anything_has_a_page(tmp_path, look):
     status, html = look(Service.create(tmp_path / "empty"), "/desk")
     assert status == 200
     assert "Nothing was found of jobs" in html
-    assert "Nothing waits for a person" in html
+    assert "<b>empty</b></a> is empty: nothing is known of titles" in html
+    assert "<code>matinee import SOURCE</code>" in html
     assert "No champion explores yet" in html
+
+
+def test_a_service_that_heard_of_plays_and_learned_nothing_says_what_to_type(tmp_path, look):
+    service = Service.create(tmp_path / "heard")
+    play = Event(event_id="e", member_id="m", kind="play", title_id="x", value=60.0, ts=AT)
+    service.lake.put([play])
+    _, html = look(service, "/desk")
+    assert "nothing decides yet" in html
+    assert "<code>matinee train titles</code>" in html
+    assert "matinee import SOURCE" not in html
 
 
 def test_a_change_is_seen_at_once(service):
@@ -168,7 +180,12 @@ def test_both_kinds_of_holdout_stand_in_one_table_and_the_first_is_drawn():
     measured = Measured("minutes", week, week, looks)
     found = card(Standing("titles", "titles@3", AT, (measured,)), "EUR")
     ((_, lines),) = found.tables
-    assert [line.span for line in lines] == ["this week"] * 2 + ["since launch"] * 2
+    assert [line.span for line in lines] == [
+        "this week",
+        "this week, held for good",
+        "since launch",
+        "since launch, held for good",
+    ]
     assert lines[0].cells[0] == "1,500"
     assert lines[0].cells[-1] == "+120 (−24 to +264)"
     assert lines[1].cells[:3] == ("", "", "")

@@ -146,12 +146,27 @@ def test_what_may_be_done_follows_what_was_done(service):
     assert act(service, "stop", "notes") == "halted on notes: notes-2"
     assert overview(service, "notes").can == ()
     passes(service, second.id, first.id)
-    assert of(overview(service, "notes"), second.id).can == ("approve", "start")
+    assert of(overview(service, "notes"), second.id).can == ("approve",)  # its members stay in it
     act(service, "approve", second.id)
     found = overview(service, "notes")
     assert (found.champion, found.can) == (second.id, ("roll_back",))
     assert act(service, "roll_back", "notes") == "notes@1 is the champion of notes again"
     assert overview(service, "notes").can == ()
+
+
+def test_nothing_is_offered_for_a_try_while_members_are_in_an_experiment(service):
+    first = champion(service, ALWAYS)
+    second, third = version(service, "finale", ALWAYS), version(service, "finale", ALWAYS)
+    act(service, "start", second.id)
+    for state in ("runs", "halted"):
+        found = overview(service, "notes")
+        assert found.tried.experiments[0].state == state
+        assert [of(found, one.id).can for one in (first, second, third)] == [(), (), ()]
+        with pytest.raises(MatineeError, match="go together"):
+            act(service, "start", third.id)
+        act(service, "halt", "notes-2")
+    act(service, "end", "notes-2")
+    assert of(overview(service, "notes"), third.id).can == ("start",)
 
 
 def test_a_version_can_be_tried_again_under_another_name(service):

@@ -246,7 +246,8 @@ def test_a_service_without_anything_is_well_and_has_earned_nothing(service):
     weeks = [measured.week for one in found.standings for measured in one.measures]
     assert [one.champion for one in found.standings] == [None] * 4
     assert [week.decisions for week in weeks] == [0] * 6
-    assert found.waiting == ()
+    (first,) = found.waiting
+    assert (first.about, first.step) == ("shows", "matinee import SOURCE")
     assert found.unwell == ()
 
 

@@ -107,6 +107,8 @@ def test_what_is_halted_says_why_and_goes_on_when_it_is_told(trials):
     assert trials.get("fresh").halted == "complaints"
     trials.resume("fresh", "ann", "it was not us")
     assert trials.get("fresh").halted is None
+    with pytest.raises(MatineeError, match="not halted"):
+        trials.resume("fresh", "bob", "it was not us")
     assert [step.action for step in trials.history("fresh")] == ["start", "halt", "resume"]
     with pytest.raises(MatineeError, match="not halted"):
         trials.resume("fresh", "ann", "once more")

@@ -157,3 +157,13 @@ def test_a_step_that_another_process_was_quicker_with(tmp_path):
         late.rival = rival
         late.migrate(NOTES)
         assert late.rows("SELECT count(*) FROM migrations")[0][0] == 1
+
+
+def test_a_file_that_cannot_be_reached_is_not_said_to_be_broken(tmp_path):
+    broken, unreached = tmp_path / "broken.db", tmp_path / "unreached.db"
+    broken.write_text("no database " * 100)
+    (tmp_path / "unreached.db-wal").mkdir()
+    for path, step in ((broken, "restore broken.db"), (unreached, "may be written")):
+        with pytest.raises(MatineeError, match="cannot be opened") as told, Store(path) as store:
+            store.rows("SELECT 1")
+        assert step in told.value.next_step

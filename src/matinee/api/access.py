@@ -97,7 +97,10 @@ class Access:
         """Whom a proxy names: with the role that was granted to them, or the one of everybody."""
         if not self.is_proxy(scope):
             return None
-        name = header(scope, self._settings.header.lower().encode()).decode("latin-1").strip()
+        which = self._settings.header.lower().encode()
+        if sum(key == which for key, _ in scope["headers"]) > 1:  # one of them came from outside
+            return None
+        name = header(scope, which).decode("latin-1").strip()
         if not 0 < len(name) <= LONGEST or not name.isprintable():
             return None
         if self._people.is_revoked(name):

@@ -34,7 +34,7 @@ from matinee.api.bodies import (
     PreviewQuery,
 )
 from matinee.api.gauges import ServiceGauges
-from matinee.api.guard import Guard, Limits, Metrics, Refusal, told
+from matinee.api.guard import SEE, Guard, Limits, Metrics, Refusal, answered, told
 from matinee.api.openapi import document
 from matinee.api.payments import report
 from matinee.decisions import Assigner, Decider
@@ -56,6 +56,8 @@ IMAGE = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
     "x-content-type-options": "nosniff",
 }
+PERSONAL = {"cache-control": "no-store", "cross-origin-resource-policy": "same-origin"}
+"""What one member gets stays between the server and who asked for it."""
 MAX_DECIDE = 65_536
 """Bytes of a request for a decision."""
 MAX_FEATURES, MAX_SHARED = 16_384, 2_048
@@ -224,7 +226,7 @@ class Api:
             device=query.device,
         )
         page = await asyncio.to_thread(self._preview, query.policy, self._asked(body))
-        return self._json(page)
+        return Response(self._encode(page), media_type=JSON, headers=PERSONAL)
 
     def _preview(self, policy: str | None, asked: Asked) -> HomePage:
         return self.runtime.home(asked, policy).preview(asked)
@@ -355,23 +357,20 @@ class Api:
     async def on_disconnect(self, _: Request, error: Exception) -> Response:
         return self._json(Refusal("the client went away before it had said all"), 400)
 
-    async def on_http_error(self, _: Request, error: Exception) -> Response:
+    async def on_http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
-        return Response(
-            self._encode(Refusal(error.detail, next="see /openapi.json")),
-            error.status_code,
-            error.headers,
-            JSON,
-        )
+        refusal = Refusal(error.detail, next=SEE)
+        return answered(request.scope, refusal, error.status_code, error.headers)
 
-    async def on_not_durable(self, _: Request, error: Exception) -> Response:
+    async def on_not_durable(self, request: Request, error: Exception) -> Response:
         log.error("the inbox could not be written: %s", error)
         refusal = Refusal("nothing was written", str(error), "free disk space, then send again")
-        return self._json(refusal, 503)
+        return answered(request.scope, refusal, 503)
 
-    async def on_surprise(self, _: Request, error: Exception) -> Response:
+    async def on_surprise(self, request: Request, error: Exception) -> Response:
         log.exception("a request failed", exc_info=error)
-        return self._json(Refusal("the server failed", type(error).__name__, "see its log"), 500)
+        refusal = Refusal("the server failed", type(error).__name__, "see its log")
+        return answered(request.scope, refusal, 500)
 
 
 def _instead(fallback: Decider[Any], decider: Decider[Any], asked: Asked) -> Decision:

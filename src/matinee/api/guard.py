@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from matinee.api.access import SAFE, Access, from_elsewhere, header
+from matinee.desk.pages import refused
+from matinee.errors import MatineeError
 from matinee.lake.cards import masked
 from matinee.registry import Person, Role
 
@@ -72,6 +76,22 @@ FOREIGN = Refusal(
     "open the desk and do it there",
 )
 UNKNOWN = Refusal("a token is needed", next="send Authorization: Bearer TOKEN")
+SEE = "see /openapi.json"
+"""What programs may do next."""
+SIGNED_OUT = Refusal(
+    "nobody is signed in any more", "nothing was changed", "sign in, and do it again"
+)
+
+
+def answered(
+    scope: Scope, refusal: Refusal, status: int, headers: Mapping[str, str] | None = None
+) -> Response:
+    """What is said of a refusal: a page to a browser that shows one, JSON to everybody else."""
+    if b"text/html" in header(scope, b"accept") and not scope["path"].startswith("/v1/"):
+        said = SIGNED_OUT if status == 401 else refusal
+        step = "" if said.next == SEE else said.next
+        return refused(MatineeError(said.error, why=said.why, next_step=step), status, headers)
+    return Response(msgspec.json.encode(refusal), status, headers, "application/json")
 
 
 @dataclass
@@ -158,7 +178,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, answer = time.perf_counter(), _Answer(send)
+        began, answer = time.perf_counter(), _Answer(scope, send)
         try:
             await self._serve(scope, receive, answer)
         finally:
@@ -249,8 +269,8 @@ class _Limited:
 class _Answer:
     """`send` that remembers whether and how the answer began."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope, self._send = scope, send
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
@@ -264,24 +284,20 @@ class _Answer:
         """Answer with why not, or by sending a browser to `sign_in`."""
         if self.status:
             return
-        body = msgspec.json.encode(refusal)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-        ]
-        if status in {429, 503}:
-            headers.append((b"retry-after", b"1"))
+        headers = {"retry-after": "1"} if status in {429, 503} else {}
         if status == 401:
-            headers.append((b"www-authenticate", b"Bearer"))
+            headers["www-authenticate"] = "Bearer"
         if sign_in:
-            status, headers = (
-                303,
-                [*headers, (b"location", sign_in), (b"cache-control", b"no-store")],
-            )
+            status = 303
+            headers |= {"location": sign_in.decode(), "cache-control": "no-store"}
         if close:
-            headers.append((b"connection", b"close"))
-        await self({"type": "http.response.start", "status": status, "headers": headers})
-        await self({"type": "http.response.body", "body": body})
+            headers["connection"] = "close"
+        await answered(self._scope, refusal, status, headers)(self._scope, _nothing, self)
+
+
+async def _nothing() -> Message:
+    """What is read of a request that is refused."""
+    return {"type": "http.disconnect"}
 
 
 def _declared_length(scope: Scope) -> int:

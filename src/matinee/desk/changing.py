@@ -18,13 +18,16 @@ from matinee.errors import MatineeError
 from matinee.insights.audit import Line, audit
 from matinee.insights.notes import link
 from matinee.registry import Approvals, parse_version
-from matinee.service.changes import ACTIONS, Change, Name, change, surface_of
+from matinee.registry.changes import reigns_of
+from matinee.service.changes import ACTIONS, Change, Name, change, running, surface_of
 from matinee.service.folder import Service
 from matinee.service.visitors import Visitor
 
 FORM = "application/x-www-form-urlencoded"
 MOST = 16_384
 """Bytes of a form."""
+SHARE = "0.5"
+"""The share of an experiment that a form begins with."""
 
 
 def changes_view(service: Service) -> View[tuple[Line, ...]]:
@@ -61,7 +64,9 @@ class Changing:
         query = request.query_params
         try:
             values = self._asked(query.get("action", ""), query.get("about", ""))
-            return self._render(request, "change.html", **values, wrong=None, reason="")
+            return self._render(
+                request, "change.html", **values, wrong=None, reason="", share=SHARE
+            )
         except MatineeError as error:
             return self._render(request, "problem.html", 404, error=error)
 
@@ -76,8 +81,9 @@ class Changing:
             "does": ACTIONS[name],
             "surface": surface,
             "champion": champion.id if champion else None,
-            "halted": self.service.trials.get(about).halted if name == "resume" else None,
+            "then": self._then(name, about, surface),
             "evidence": self._evidence(name, about),
+            "halted": self.service.trials.get(about).halted if name == "resume" else None,
             "back": back(name, about),
         }
 
@@ -86,11 +92,28 @@ class Changing:
         if action == "approve":
             verdicts = Approvals(self.service.registry).verdicts(parse_version(about)[0])
             found = [one for one in verdicts if one.candidate == about]
-            return found[-1].reasons if found else ()
+            return tuple(
+                text
+                for one in found[-1:]
+                for text in (f"{one.outcome} against {one.champion}", *one.reasons)
+            )
         if action == "win":
             latest = self.service.trials.latest(about)
-            return tuple(latest.body["reasons"]) if latest else ()
+            return (latest.reason, *latest.body["reasons"]) if latest else ()
         return ()
+
+    def _then(self, action: Name, about: str, surface: str) -> tuple[str, str] | None:
+        """What stands after it: who decides, or what is halted."""
+        if action == "stop":
+            going = running(self.service, surface)
+            return ("It halts", ", ".join(one.name for one in going) or "nothing: none runs")
+        if action == "roll_back":
+            before = reigns_of(self.service.store, surface)[-2:-1]
+            return ("Champion then", f"{surface}@{before[0]}") if before else None
+        if action == "win":
+            arms = self.service.trials.get(about).arms
+            return ("Champion then", arms[1].serves) if len(arms) == 2 else None
+        return ("Champion then", about) if action in {"approve", "promote"} else None
 
     async def change(self, request: Request) -> Response:
         """Do what a form asks for."""
@@ -102,22 +125,21 @@ class Changing:
         return await asyncio.to_thread(self._change, request, form, visitor)
 
     def _change(self, request: Request, form: Mapping[str, str], visitor: Visitor) -> Response:
-        action, about = form.get("action", ""), form.get("about", "")
         try:
             wanted = _wanted(form)
             change(self.service, wanted, visitor.person.name)
         except MatineeError as error:
-            return self._refused(request, action, about, form.get("reason", ""), error)
-        return RedirectResponse(back(wanted.action, about, done=True), 303)
+            return self._refused(request, form, error)
+        return RedirectResponse(back(wanted.action, wanted.about, done=True), 303)
 
-    def _refused(
-        self, request: Request, action: str, about: str, reason: str, wrong: MatineeError
-    ) -> Response:
+    def _refused(self, request: Request, form: Mapping[str, str], wrong: MatineeError) -> Response:
+        """The form once more, with all that was typed."""
+        typed = {"reason": form.get("reason", ""), "share": form.get("share", SHARE)}
         try:
-            values = self._asked(action, about)
+            values = self._asked(form.get("action", ""), form.get("about", ""))
         except MatineeError as error:
             return self._render(request, "problem.html", 404, error=error)
-        return self._render(request, "change.html", 409, **values, wrong=wrong, reason=reason)
+        return self._render(request, "change.html", 409, **values, wrong=wrong, **typed)
 
     async def change_by_json(self, request: Request) -> Response:
         """The same of a program."""
@@ -159,9 +181,11 @@ def _named(action: str) -> Name:
     )
 
 
+_FIELDS = ("action", "about", "share", "champion", "halted")
+
+
 def _wanted(form: Mapping[str, str]) -> Change:
-    names = ("action", "about", "share", "champion", "halted")
-    told = {name: form[name] for name in names if name in form}
+    told = {name: form[name] for name in _FIELDS if name in form}
     reason = form.get("reason", "").strip()
     if not reason:
         raise MatineeError("say why", next_step="the reason stands in the history")

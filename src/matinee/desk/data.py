@@ -220,7 +220,8 @@ def bars(days: Sequence[Volume], name: str, drawn: tuple[int, int]) -> str:
     whole = len(days) * width
     return (
         f'<svg role="img" aria-label="{escape(f"rows of {name} by day: {said}")}" width="{whole}"'
-        f' height="{height}" viewBox="0 0 {whole} {height}" fill="currentColor">{drawing}</svg>'
+        f' height="{height}" viewBox="0 0 {whole} {height}" preserveAspectRatio="none"'
+        f' fill="currentColor">{drawing}</svg>'
     )
 
 

@@ -35,6 +35,7 @@ STATES = {
     "open": "not shown yet",
 }
 SIGNED, SHARE = figure_signed, "{:+.1%}".format
+HALTED = "resume it, or end it: all its members have the champion now"
 SOON = 0.1
 """Seconds that a page waits for what an experiment shows now, where a reading is on record."""
 
@@ -300,10 +301,13 @@ def _shown(draw: Callable[[Reading], list[Plot]], found: Experimented) -> dict[s
     reading = found.reading
     if reading is None:
         return {**values, "state": "", "tables": [], "plots": ()}
+    now = datetime.now(UTC)
+    steps = {"halted": (HALTED,), "over": ()}.get(state_of(reading.experiment, now))
     return {
         **values,
         "again": LOOK_AGAIN if found.recorded else 0,
-        "state": state_said(reading.experiment, datetime.now(UTC)),
+        "state": state_said(reading.experiment, now),
+        "steps": reading.next_steps if steps is None else steps,
         "tables": [table for table in tables(reading) if table.lines],
         "plots": draw(reading),
     }

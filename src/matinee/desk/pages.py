@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -24,6 +25,8 @@ from matinee.desk.surface import surface_view
 from matinee.desk.surfaces import surfaces_view
 from matinee.desk.today import today_view
 from matinee.desk.views import View
+from matinee.errors import MatineeError
+from matinee.insights.audit import audit
 from matinee.service.changes import ACTIONS
 from matinee.service.runtime import Runtime
 from matinee.service.visitors import Visitor
@@ -42,6 +45,8 @@ HEADERS = {
 }
 """A member's page stays between the server and who asked for it; forms say where they come from."""
 
+LATELY = timedelta(minutes=10)
+"""How long a page may say that something was done."""
 PAGES = (
     ("today", "/desk", "Today"),
     ("surfaces", "/desk/surfaces", "Surfaces"),
@@ -94,6 +99,16 @@ def views(runtime: Runtime) -> list[View[Any]]:
     ]
 
 
+def refused(error: MatineeError, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """What a browser shows where it was not let in, or what it asked for is not there."""
+    html = templates().get_template("refused.html")
+    return HTMLResponse(
+        html.render(service="Matinee", simulated=False, error=error, status=status),
+        status,
+        {**HEADERS, **(headers or {})},
+    )
+
+
 class Desk:
     """Pages over one runtime, rendered on the server; no script, nothing from elsewhere."""
 
@@ -117,15 +132,19 @@ class Desk:
             may_change=bool(visitor and visitor.person.may("approver")),
             proof=service.sessions.proof(visitor) if visitor else "",
             query=dict(request.query_params),
-            done=_done(request),
+            done=self._done(request.query_params.get("done", ""), visitor),
             **values,
         )
         return HTMLResponse(html, status, HEADERS)
 
-
-def _done(request: Request) -> str:
-    """What is said at the top after a change."""
-    for name, action in ACTIONS.items():
-        if request.query_params.get("done") == name:
-            return f"Done: {action.label.lower()}. It stands in the history, with your reason."
-    return ""
+    def _done(self, asked: str, visitor: Visitor | None) -> str:
+        """What is said at the top after a change; an address alone makes nobody believe in one."""
+        for name, action in ACTIONS.items():
+            if visitor and asked == name:
+                did, by = "halt" if name == "stop" else name, visitor.person.name
+                since = datetime.now(UTC) - LATELY
+                lines = audit(self.runtime.service, by=by)
+                if any((one.by, one.action) == (by, did) and one.at > since for one in lines):
+                    said = action.label.lower()
+                    return f"Done: {said}. It stands in the history, with your reason."
+        return ""

@@ -8,6 +8,7 @@ from functools import partial
 from math import isfinite
 from typing import Any
 
+from matinee.desk.data import span
 from matinee.desk.numbers import figure, percent, with_ends
 from matinee.desk.views import NotFoundError, View, kept, once
 from matinee.evaluation import plots
@@ -43,6 +44,7 @@ def shown(found: Overview) -> dict[str, Any]:
     colours = _colours(found.days)
     return {
         "found": found,
+        "window": span(found.window.total_seconds()),
         "traffic": [
             (
                 one.policy,
@@ -60,6 +62,7 @@ def shown(found: Overview) -> dict[str, Any]:
         "plot": _plot(found.days),
         "tree": tree(found.versions),
         "actions": ACTIONS,
+        "taken": next((one for one in found.tried.experiments if one.state != "over"), None),
         "verdicts": [(one.id, said) for one in found.versions for said in one.verdicts],
     }
 

@@ -230,7 +230,8 @@ def _lines(measured: Measured, unit: Unit) -> Iterator[Line]:
         if not earned.beside:
             yield Line(span, (*so_far, "no holdout", "", ""))
         for place, beside in enumerate(earned.beside):
-            yield Line(span, (*(so_far if not place else ("", "", "")), *_difference(beside, unit)))
+            said, shown = (f"{span}, {beside.holdout}", ("", "", "")) if place else (span, so_far)
+            yield Line(said, (*shown, *_difference(beside, unit)))
 
 
 def _difference(one: Beside, unit: Unit) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
 from matinee.errors import MatineeError
 from matinee.service.runtime import NoChampionError
 
-log = logging.getLogger("matinee.serve")
+log = logging.getLogger("matinee.desk")
 
 Found = TypeVar("Found")
 Shown = TypeVar("Shown")
@@ -70,7 +71,10 @@ class View(Generic[Found]):
                     partial(render, request, self.template, told_at=told_at, **values)
                 )
             except MatineeError as error:
-                status = 503 if isinstance(error, NoChampionError) else 404
+                disk = isinstance(error.__cause__, sqlite3.Error | OSError)
+                if disk:
+                    log.error("not shown: %s", error)
+                status = 503 if disk or isinstance(error, NoChampionError) else 404
                 return render(request, "problem.html", status, error=error)
 
         async def told(request: Request) -> Response:

@@ -150,8 +150,7 @@ def _versions(
     approvals = Approvals(service.registry)
     verdicts = approvals.verdicts(surface)
     passed = {one.candidate for one in approvals.passed(surface)}
-    going = [one for one in tried.experiments if one.state in GOING]
-    busy = {arm.serves for one in going for arm in one.arms}
+    taken = any(one.state != "over" for one in tried.experiments)  # all members, for what begins
     for one in reversed(service.registry.versions(surface)):
         reigned = tuple(reigns(one.id, crownings))
         yield Known(
@@ -166,19 +165,19 @@ def _versions(
             reigned,
             tuple(_said(each) for each in reversed(verdicts) if each.candidate == one.id),
             _numbers(one.metrics),
-            _can(one, champion, passed=one.id in passed, busy=one.id in busy),
+            _can(one, champion, passed=one.id in passed, taken=taken),
         )
 
 
 def _can(
-    version: Version, champion: Version | None, *, passed: bool, busy: bool
+    version: Version, champion: Version | None, *, passed: bool, taken: bool
 ) -> tuple[Name, ...]:
     if champion is None:
         return ("promote",)
     if version.id == champion.id:
         return ()
     can: list[Name] = ["approve"] if passed else []
-    return (*can, *(() if busy else ("start",)))
+    return (*can, *(() if taken else ("start",)))
 
 
 def _state(

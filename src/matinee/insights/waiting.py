@@ -1,4 +1,4 @@
-"""What waits for a person: versions and experiments that may be approved."""
+"""What waits for a person: versions and experiments that may be approved, and the first steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from matinee.service.folder import Service
 
 
 def waiting(service: Service) -> Iterator[Note]:
-    """What a person may approve."""
+    """What a person may approve; where nothing was learned yet, what comes first."""
+    if not service.registry.surfaces():
+        yield _first_step(service)
     approvals = Approvals(service.registry)
     for surface in service.surfaces:
         where = link("/desk/surface", {"name": surface})
@@ -30,3 +32,14 @@ def waiting(service: Service) -> Iterator[Note]:
         step = f"matinee experiments win {reading.name} --reason '...'"
         where = link("/desk/experiment", {"name": reading.name})
         yield Note(reading.name, reading.body["reasons"][0], step, where, ("win", reading.name))
+
+
+def _first_step(service: Service) -> Note:
+    """What makes a new service decide."""
+    heard = service.lake.scan("events").select("event_id").head(1).collect().height
+    name = next(iter(service.surfaces))
+    if heard:
+        said = "nothing decides yet: no model has learned from what was imported"
+        return Note(name, said, f"matinee train {name}", link("/desk/surface", {"name": name}))
+    said = "is empty: nothing is known of titles, and of what members watch"
+    return Note(service.name, said, "matinee import SOURCE", link("/desk/data"))

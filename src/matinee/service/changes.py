@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from matinee.errors import MatineeError
+from matinee.experiments.plan import Experiment
 from matinee.ready import ready
 from matinee.registry import Approvals, against_champion, parse_version
 from matinee.service.folder import Service
@@ -67,6 +68,16 @@ def surface_of(service: Service, action: Name, about: str) -> str:
     return service.registry.get(about).surface
 
 
+def running(service: Service, surface: str) -> list[Experiment]:
+    """The experiments that may change what members get on a surface, now or later."""
+    now = datetime.now(UTC)
+    return [
+        one
+        for one in service.trials.all()
+        if one.surface == surface and state_of(one, now) in GOING
+    ]
+
+
 def experiment_name(service: Service, version: str) -> str:
     """A name that no experiment has had, for one that tries a version.
 
@@ -102,20 +113,16 @@ def _roll_back(service: Service, wanted: Change, by: str) -> str:
 
 
 def _stop(service: Service, wanted: Change, by: str) -> str:
-    surface, now = service.surface(wanted.about).name, datetime.now(UTC)
-    running = [
-        one.name
-        for one in service.trials.all()
-        if one.surface == surface and state_of(one, now) in GOING
-    ]
-    if not running:
+    surface = service.surface(wanted.about).name
+    names = [one.name for one in running(service, surface)]
+    if not names:
         raise MatineeError(
             f"no experiment runs on {surface}",
             why="all members have the champion, but for those who are held out",
             next_step=f"matinee roll-back {surface}, if the champion is what is wrong",
         )
     failures = []
-    for name in running:
+    for name in names:
         try:
             service.trials.halt(name, by, wanted.reason)
         except MatineeError as error:  # the others are halted all the same
@@ -123,7 +130,7 @@ def _stop(service: Service, wanted: Change, by: str) -> str:
                 failures.append(error)
     if failures:
         raise failures[0]
-    return f"halted on {surface}: {', '.join(running)}"
+    return f"halted on {surface}: {', '.join(names)}"
 
 
 def _start(service: Service, wanted: Change, by: str) -> str:
@@ -164,7 +171,8 @@ ACTIONS: Mapping[Name, Action] = {
     "approve": Action(
         "Approve",
         "version",
-        "It passed the gate. It becomes the champion: it decides for all members within a second.",
+        "Where it passed the gate against the champion, it becomes the champion: it decides for "
+        "all members within a second.",
         _approve,
     ),
     "roll_back": Action(
@@ -211,8 +219,8 @@ ACTIONS: Mapping[Name, Action] = {
     "win": Action(
         "Make it the champion",
         "experiment",
-        "Its treatment was shown to be better. It becomes the champion, for all members within a "
-        "second, and the experiment is over.",
+        "Where its treatment was shown to be better, that becomes the champion, for all members "
+        "within a second, and the experiment is over.",
         _win,
     ),
 }

@@ -175,11 +175,10 @@ def _open(path: Path) -> _Connection:
         _use_wal(connection)
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise MatineeError(
-            f"{path} cannot be opened",
-            why=str(error),
-            next_step=f"restore {path.name} from a copy, or move it away and start anew",
-        ) from error
+        step = f"restore {path.name} from a copy, or move it away and start anew"
+        if isinstance(error, sqlite3.OperationalError):  # nothing is wrong with what is in it
+            step = "see that the folder and its files may be written, and that the disk has room"
+        raise MatineeError(f"{path} cannot be opened", why=str(error), next_step=step) from error
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
     return connection
