@@ -4,8 +4,8 @@
 
 Without a service one is made, as `matinee demo` makes it. One server process and its worker; each
 page is asked for until what it needs has been read from the log, and then twenty times. The first
-is what somebody waits who comes to a server that has just been started; a page that is still being
-read by then says so after two seconds, and looks again.
+is what somebody waits who comes to a server as soon as it answers; a page that is still being read
+by then says so after two seconds, and looks again.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def main() -> int:
             paths = asked(service)
         with served(folder) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
             client.timeout = httpx.Timeout(60)
+            seconds(client, "/healthz")
             for path, query in paths.items():
                 first, times = measured(client, f"{path}?{query}")
                 told = [seconds(client, f"/v1{path}?{query}") for _ in range(TIMES)]

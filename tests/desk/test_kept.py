@@ -199,6 +199,18 @@ def test_what_is_newer_ahead_takes_the_place_of_what_stands():
     assert asyncio.run(look()) == [one.at for one in known]
 
 
+def test_it_is_drawn_once_for_all_who_come_at_once():
+    drawn = []
+    kept = Kept(lambda: "made", stamp=tuple, ahead=ahead(minutes_old(0)), then=drawn.append)
+
+    async def look() -> list[str | None]:
+        found = await asyncio.gather(kept.follow(), kept.get(60), kept.get(60))
+        return found[1:]
+
+    assert asyncio.run(look()) == ["ahead", "ahead"]
+    assert drawn == ["ahead"]
+
+
 def test_it_is_drawn_before_it_is_given_whoever_read_it():
     drawn = []
     made = Kept(lambda: "made", then=drawn.append)

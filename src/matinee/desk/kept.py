@@ -22,6 +22,8 @@ FRESH = 60.0
 """Seconds until what was read is read anew for the next one who asks."""
 FAIR = 600.0
 """Seconds until which nobody waits for that, and is shown what stands."""
+LATE = 1.5
+"""After so many of its intervals what `matinee work` should have read ahead is missed."""
 
 
 class Kept(Generic[Value]):
@@ -49,6 +51,7 @@ class Kept(Generic[Value]):
         self._made = float("-inf")
         self._value: Value | Exception | None = None
         self._task: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
         self.at: datetime | None = None
         """When the value was begun to be made."""
 
@@ -57,15 +60,15 @@ class Kept(Generic[Value]):
         cls,
         service: Service,
         ahead: Ahead[Value],
-        seconds: float = FRESH,
         then: Callable[[Value], object] = lambda _: None,
     ) -> Self:
-        """What `matinee work` reads ahead."""
+        """What `matinee work` reads ahead; made here after a change, and where nobody works."""
+        every = service.settings.desk.read_every.delta.total_seconds()
         return cls(
             partial(ahead.read, service),
-            seconds,
+            max(FRESH, LATE * every),
             partial(ahead.stamp, service),
-            fair=max(FAIR, 2 * service.settings.desk.read_every.delta.total_seconds()),
+            fair=max(FAIR, 2 * LATE * every),
             ahead=partial(ahead.taken, service),
             then=then,
         )
@@ -88,7 +91,12 @@ class Kept(Generic[Value]):
         return self._value
 
     async def follow(self) -> None:
-        """Take what was read ahead, if it is newer than what stands."""
+        """Take what was read ahead, if it is newer than what stands; once for all who ask."""
+        if self._following is None or self._following.done():
+            self._following = asyncio.create_task(self._follow())
+        await asyncio.shield(self._following)
+
+    async def _follow(self) -> None:
         taken = await asyncio.to_thread(self._taken)
         if taken is not None and (self.at is None or taken.at > self.at):
             age = max((datetime.now(UTC) - taken.at).total_seconds(), 0.0)

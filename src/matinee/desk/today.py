@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from math import isfinite
 from typing import Any, NamedTuple
 
-from matinee.desk.kept import FAIR, LOOK_AGAIN, PATIENCE, Kept
+from matinee.desk.kept import LOOK_AGAIN, PATIENCE, Kept
 from matinee.desk.numbers import NOT_YET, between, moment, percent
 from matinee.desk.views import Query, View
 from matinee.evaluation import plots
@@ -90,11 +90,11 @@ class Told(NamedTuple):
 
 
 def today_view(service: Service) -> View[Today]:
-    """All of it, read at most once a minute, and after every change; what exploring cost, which is
-    of many decisions and takes long, every ten.
+    """All of it, as it was read ahead, and anew after every change; what exploring cost, which is
+    of many decisions and takes long, may be missing for a while.
     """
     quick = Kept.of(service, TODAY, then=shown)
-    slow = Kept.of(service, EXPLORED, seconds=FAIR)
+    slow = Kept.of(service, EXPLORED)
 
     async def read(_: Query) -> Today | None:
         found = await quick.get(PATIENCE)
