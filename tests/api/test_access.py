@@ -276,6 +276,33 @@ def test_nobody_is_named_twice(service, client_of):
     assert client.get("/v1/desk/changes", headers=twice[1:]).status_code == 200
 
 
+def test_the_proxy_is_believed_under_the_names_of_the_service_alone(service, client_of):
+    behind_a_proxy(service)
+    path = service.folder / "matinee.toml"
+    told = path.read_text().replace("[access]", '[access]\nhosts = ["desk.example"]', 1)
+    path.write_text(told, encoding="utf-8")
+    service.__dict__.pop("settings", None)
+    client = client_of(service)
+    for host, status in (
+        ("desk.example", 200),
+        ("Desk.example:443", 200),
+        ("evil.example", 401),
+        ("desk.example.evil.example", 401),
+        ("evil@desk.example", 401),
+    ):
+        headers = {"x-forwarded-user": "ann", "host": host}
+        assert client.get("/v1/desk/changes", headers=headers).status_code == status, host
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "[::1]evil.example", "127.0.0.1:80@evil", ""]
+)
+def test_no_name_that_somebody_pointed_here_is_this_machine(service, client_of, host):
+    client = client_of(service)
+    assert client.get("/v1/desk/changes", headers={"host": host}).status_code == 403
+    assert client.get("/v1/desk/changes", headers={"host": "[::1]:8765"}).status_code == 200
+
+
 def test_only_the_proxy_is_believed(service, client_of):
     behind_a_proxy(service)
     path = service.folder / "matinee.toml"

@@ -205,7 +205,9 @@ def test_one_goes_on_to_earlier_pages_and_days_and_back(empty, open_page):
 def test_a_log_without_decisions_says_so(empty, open_page):
     page = open_page(empty, "/desk/log")
     assert "0 decisions" in page.text
-    assert "No decision is as you ask" in page.text
+    assert "No decision was made on these days" in page.text
+    asked = open_page(empty, "/desk/log?member=m1")
+    assert "No decision is as you ask" in asked.text
     assert "there is no decision" in open_page(empty, path("decision", id="d1"), 404).text
 
 

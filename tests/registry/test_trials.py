@@ -125,6 +125,14 @@ def test_what_is_halted_for_another_reason_by_now_is_not_resumed(trials):
     assert trials.get("fresh").halted is None
 
 
+def test_no_number_of_a_card_is_kept_in_a_reason(trials):
+    trials.start(one(), "ann", "they paid with 4111 1111 1111 1111")
+    trials.halt("fresh", "ann", "card 4111111111111111")
+    assert "4111111111111111" not in trials.get("fresh").halted
+    kept = [(step.reason, str(step.body)) for step in trials.history("fresh")]
+    assert not [said for said in kept if "1111111" in "".join(said).replace(" ", "")]
+
+
 def test_what_is_over_stays_over(trials):
     trials.start(one(), "ann", "")
     trials.end("fresh", "ann", "enough")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import hmac
 import ipaddress
+import re
 from collections.abc import Collection
 from functools import lru_cache
 
@@ -16,6 +17,7 @@ from matinee.service.folder import Service
 from matinee.service.visitors import Visitor
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:@/]+))(?::\d{1,5})?")
 
 
 class Access:
@@ -93,9 +95,16 @@ class Access:
         person = self._people.of_token(token.decode("latin-1")) if token != given else None
         return Visitor(person, ambient=False) if person else None
 
+    def _is_reached_so(self, scope: Scope) -> bool:
+        """Whether it was asked for by a name of the service, where these are known: another one may
+        have been pointed here, to make a browser beside the proxy ask as somebody.
+        """
+        asked = header(scope, b"host").decode("latin-1")
+        return not self._settings.hosts or host_name(asked) in self._settings.hosts
+
     def _named(self, scope: Scope) -> Person | None:
         """Whom a proxy names: with the role that was granted to them, or the one of everybody."""
-        if not self.is_proxy(scope):
+        if not self.is_proxy(scope) or not self._is_reached_so(scope):
             return None
         which = self._settings.header.lower().encode()
         if sum(key == which for key, _ in scope["headers"]) > 1:  # one of them came from outside
@@ -125,10 +134,20 @@ def header(scope: Scope, name: bytes) -> bytes:
     return b""
 
 
+def host_name(host: str) -> str:
+    """The name in a Host header, without brackets and port; empty where it is none.
+
+    >>> host_name("Desk.example:443"), host_name("[::1]:8765"), host_name("[::1]evil.example")
+    ('desk.example', '::1', '')
+    """
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower() if found else ""
+
+
 @lru_cache(maxsize=1_024)
 def _is_address(host: str) -> bool:
     """Whether a Host header is localhost or an IP address: no name server can answer for those."""
-    name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
+    name = host_name(host)
     try:
         return name == "localhost" or ipaddress.ip_address(name) is not None
     except ValueError:

@@ -9,7 +9,7 @@ from html import escape
 from math import isfinite
 from typing import Any
 
-from matinee.desk.numbers import counted, moment
+from matinee.desk.numbers import counted, moment, span
 from matinee.desk.views import NotFoundError, Query, View, kept, once
 from matinee.insights.freshness import Freshness
 from matinee.insights.holding import Holding, Volume
@@ -27,8 +27,6 @@ STATES = {
     "late": "late",
     "stopped": "stopped",
 }
-UNITS = (("days", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 0))
-"""Units of time, their seconds, and how many of it there are at least where it is told in it."""
 SMALL, LARGE = (6, 24), (22, 72)
 """How wide a day is in a picture of volumes, and how high the picture, in pixels."""
 TOLD = (
@@ -238,17 +236,6 @@ def _since(then: datetime | None, at: datetime, never: str = "") -> tuple[str, s
     if then is None:
         return never, ""
     return moment(then), f"{span((at - then).total_seconds())} ago" if then <= at else ""
-
-
-def span(seconds: float) -> str:
-    """A length of time to read.
-
-    >>> span(0), span(90), span(3_600), span(86_400), span(302_400)
-    ('0 s', '1.5 min', '1 h', '24 h', '3.5 days')
-    """
-    unit, length, _ = next(one for one in UNITS if seconds >= one[1] * one[2])
-    value = f"{seconds / length:.1f}".removesuffix(".0")
-    return f"{value} {unit}"
 
 
 def size(count: int) -> str:

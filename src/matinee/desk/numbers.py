@@ -10,6 +10,8 @@ from typing import NamedTuple
 from matinee.evaluation.intervals.base import Interval
 
 NOT_YET = "too few members yet"
+UNITS = (("days", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 0))
+"""Units of time, their seconds, and how many of it there are at least where it is told in it."""
 LARGE = 9_999.5
 """From here on four digits would be told with a power of ten."""
 
@@ -154,3 +156,14 @@ def _read(interval: Interval | None, write: Callable[[float], str], most: float 
         return Read(write(interval.value))
     low, high = max(interval.low, 0.0), min(interval.high, most)
     return Read(write(interval.value), f"{write(low)} to {write(high)}")
+
+
+def span(seconds: float) -> str:
+    """A length of time to read.
+
+    >>> span(0), span(90), span(3_600), span(86_400), span(302_400)
+    ('0 s', '1.5 min', '1 h', '24 h', '3.5 days')
+    """
+    unit, length, _ = next(one for one in UNITS if seconds >= one[1] * one[2])
+    value = f"{seconds / length:.1f}".removesuffix(".0")
+    return f"{value} {unit}"

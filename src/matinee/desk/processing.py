@@ -8,6 +8,7 @@ from math import isnan
 from typing import Any
 
 from matinee.desk.kept import PATIENCE, Kept
+from matinee.desk.numbers import span
 from matinee.desk.recovery import COLUMNS, cells, parts, share
 from matinee.desk.rendering import alone
 from matinee.desk.rules import bitten, decided
@@ -72,10 +73,10 @@ def shown(found: Processing) -> dict[str, Any]:
     return {
         "found": found,
         "nothing": not (found.invoices or found.processors or found.outages or _decided(found)),
-        "funnel": list(_funnel(found.funnel)),
+        "funnel": list(_funnel(found.funnel, found.currency)),
         "columns": COLUMNS,
         "whole": lines[0] if lines else None,
-        "parts": list(parts(lines)) if lines else [],
+        "parts": list(parts(lines, found.currency)) if lines else [],
         "cells": cells,
         "processors": list(_processors(found)),
         "spans": SPANS,
@@ -90,7 +91,7 @@ def _decided(found: Processing) -> bool:
     return found.rules is not None and found.rules.ever.decisions > 0
 
 
-def _funnel(steps: Sequence[Step]) -> Iterator[dict[str, str]]:
+def _funnel(steps: Sequence[Step], currency: str | None) -> Iterator[dict[str, str]]:
     """Each step: its name, how many, their money, the width of its bar, and of what it is a
     share.
     """
@@ -100,7 +101,9 @@ def _funnel(steps: Sequence[Step]) -> Iterator[dict[str, str]]:
             yield {
                 "name": NAMES[step.name],
                 "count": f"{step.count:,}",
-                "money": f"{step.money:,.2f}",
+                "money": f"{step.money:,.2f} {currency}"
+                if currency
+                else f"money {step.money:,.2f}",
                 "width": f"{100 * step.count / due:.2f}",
                 "share": "" if isnan(step.share) else f"{100 * step.share:.1f} % {OF[step.of]}",
             }
@@ -160,7 +163,7 @@ def outage(one: Outage) -> tuple[str, ...]:
 
 def lasting(seconds: float | None) -> str:
     """
-    >>> lasting(14.9), lasting(1000.0), lasting(None)
-    ('15 s', '1,000 s', 'not told')
+    >>> lasting(15.0), lasting(27_330.0), lasting(None)
+    ('15 s', '7.6 h', 'not told')
     """
-    return "not told" if seconds is None else f"{seconds:,.0f} s"
+    return "not told" if seconds is None else span(seconds)

@@ -82,13 +82,15 @@ def number(one: Interval) -> str:
     return with_ends(one, "{:,.2f}".format)
 
 
-def parts(lines: Sequence[Line]) -> Iterator[tuple[str, list[Line], list[tuple[str, str]]]]:
+def parts(
+    lines: Sequence[Line], currency: str | None
+) -> Iterator[tuple[str, list[Line], list[tuple[str, str]]]]:
     """Each group: its title, its lines, and plots with their captions."""
     for group in GROUPS:
         mine = [line for line in lines if line.group == group]
         drawn = [
             ("Recovered, of those whose grace is over", _plot(mine, "final", "share", (0.0, 1.0))),
-            ("Net for each failed renewal", _plot(mine, "net", "money", None)),
+            ("Net for each failed renewal", _plot(mine, "net", currency or "money", None)),
         ]
         yield TITLES[group], mine, drawn
 

@@ -8,8 +8,7 @@ from functools import partial
 from math import isfinite
 from typing import Any
 
-from matinee.desk.data import span
-from matinee.desk.numbers import figure, percent, with_ends
+from matinee.desk.numbers import figure, percent, span, with_ends
 from matinee.desk.views import NotFoundError, View, kept, once
 from matinee.evaluation import plots
 from matinee.insights.ahead import changes

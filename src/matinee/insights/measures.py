@@ -25,6 +25,15 @@ def measures_of(surface: Surface) -> tuple[str, ...]:
     return MEASURES.get(surface.name, ("reward",))
 
 
+def currency(service: Service) -> str | None:
+    """The money of the service: the currency with the rate 1, or the only one there is."""
+    rates = service.settings.surfaces.payments.rates
+    service.ledger.follow()
+    known = {one.currency for one in service.ledger.processors.values()}
+    found = {name for name, rate in rates.items() if rate == 1.0} if rates else known
+    return found.pop() if len(found) == 1 else None
+
+
 def with_measures(
     service: Service, surface: Surface, mine: pl.LazyFrame, rewards: pl.LazyFrame
 ) -> pl.LazyFrame:

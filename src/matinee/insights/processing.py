@@ -11,6 +11,7 @@ import polars as pl
 
 from matinee.evaluation.intervals import Interval, wilson
 from matinee.insights.bitten import Rules, rules
+from matinee.insights.measures import currency
 from matinee.insights.outages import Outage, outages
 from matinee.insights.recovered import Recovered, Step, funnel, renewals, summed, tried, worth_of
 from matinee.lake.lake import Lake
@@ -54,7 +55,8 @@ class Processor:
 @dataclass(frozen=True)
 class Processing:
     """All that is told of payments as they were known `at` a time. `rules` and `outages` are `None`
-    where they were not looked at. Spans are hours, or days.
+    where they were not looked at. Spans are hours, or days. `currency` is the money of the service,
+    where known.
     """
 
     since: datetime | None
@@ -68,6 +70,7 @@ class Processing:
     """Processors that are not told of."""
     rules: Rules | None = None
     outages: tuple[Outage, ...] | None = None
+    currency: str | None = None
 
 
 def processing(
@@ -93,6 +96,7 @@ def processing(
         others,
         rules(lake, made, at),
         outages(lake, tries, made, at),
+        currency(service),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -279,9 +279,12 @@ def worth_of(found: pl.Series, rates: Mapping[str, float]) -> pl.Expr:
 
 
 def _ratio(above: pl.Series, below: pl.Series, members: pl.Series) -> Interval:
-    """The ratio of two sums, with its interval by the delta method."""
+    """The attempts for each that was paid, with its interval by the delta method, which does not
+    begin below one attempt.
+    """
     counts, paid = above.to_numpy(), below.to_numpy()
     if not paid.sum():
         return mean_of(np.zeros(0), np.zeros(0, np.int64))
     ratio = counts.sum() / paid.sum()
-    return mean_of(ratio + (counts - ratio * paid) / paid.mean(), numbers(members))
+    found = mean_of(ratio + (counts - ratio * paid) / paid.mean(), numbers(members))
+    return replace(found, low=min(max(found.low, 1.0), found.value))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from matinee.insights.earned import Standing, standing
 from matinee.insights.exploration import Explored
+from matinee.insights.measures import currency
 from matinee.insights.notes import Note
 from matinee.insights.unwell import unwell
 from matinee.insights.waiting import waiting
@@ -39,12 +40,3 @@ def today(service: Service, now: datetime | None = None) -> Today:
         tuple(waiting(service)),
         tuple(unwell(service, at)),
     )
-
-
-def currency(service: Service) -> str | None:
-    """The money of the service: the currency with the rate 1, or the only one there is."""
-    rates = service.settings.surfaces.payments.rates
-    service.ledger.follow()
-    known = {one.currency for one in service.ledger.processors.values()}
-    found = {name for name, rate in rates.items() if rate == 1.0} if rates else known
-    return found.pop() if len(found) == 1 else None

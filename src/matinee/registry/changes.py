@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from matinee.errors import MatineeError
+from matinee.lake.cards import masked
 from matinee.lake.records import micros
 from matinee.store import Store
 
@@ -97,6 +98,6 @@ def remember(
     cursor = connection.execute(
         "INSERT INTO registry_history (surface, at, by, action, old, new, reason)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (surface, now(), by, action, old, new, reason),
+        (surface, now(), by, action, old, new, masked(reason)),
     )
     return cursor.lastrowid or 0

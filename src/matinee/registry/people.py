@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Literal, get_args
 
 from matinee.errors import MatineeError
+from matinee.lake.cards import masked
 from matinee.lake.records import from_micros
 from matinee.registry.changes import now
 from matinee.store import Schema, Store, append_only
@@ -250,5 +251,5 @@ def _remember(
     connection.execute(
         "INSERT INTO people_history (name, at, by, action, role, token, reason)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (name, now(), by, action, role, token, reason),
+        (name, now(), by, action, role, token, masked(reason)),
     )

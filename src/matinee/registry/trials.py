@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from matinee.errors import MatineeError
 from matinee.experiments.plan import CHAMPION, Arm, Experiment, Holdout, Layer, Plan
+from matinee.lake.cards import masked
 from matinee.lake.records import from_micros
 from matinee.registry.changes import alias_of, crown, now
 from matinee.registry.registry import Registry
@@ -132,7 +133,7 @@ class Trials:
         """Give all of its members the champion from now on: the kill switch."""
         if not reason.strip():
             raise MatineeError("say why it is halted", next_step="give a reason")
-        self._change(name, "halt", by, reason, lambda one: {"halted": reason})
+        self._change(name, "halt", by, reason, lambda one: {"halted": masked(reason)})
 
     def resume(self, name: str, by: str, reason: str, *, halted: str | None = None) -> None:
         """Give its members their arms again.
@@ -435,7 +436,7 @@ def _remember(
     connection.execute(
         "INSERT INTO trials_history (kind, name, at, by, action, body, reason)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (kind, name, now(), by, action, body, reason),
+        (kind, name, now(), by, action, body, masked(reason)),
     )
 
 

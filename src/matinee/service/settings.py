@@ -115,6 +115,13 @@ class AccessSettings(Section, frozen=True):
             "anybody.",
         ),
     ] = msgspec.field(default_factory=lambda: ["127.0.0.1", "::1"])
+    hosts: Annotated[
+        list[str],
+        Meta(
+            description="The names under which the service is reached behind that proxy. Empty: "
+            "any name. Under another one nobody is believed to be named by it."
+        ),
+    ] = msgspec.field(default_factory=list)
     role: Annotated[
         Role,
         Meta(description="What whoever is named so may do, unless granted more by name."),
