@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import jinja2
 
 
+@cache
 def templates() -> jinja2.Environment:
-    """The templates of the desk."""
+    """The templates of the desk, each compiled once."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("matinee.desk"),
         autoescape=True,

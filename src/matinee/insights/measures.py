@@ -77,7 +77,7 @@ def _later(service: Service, surface: Surface, mine: pl.LazyFrame) -> pl.LazyFra
     """
     told = pl.col("context").str.json_path_match
     worth = told(f"$.features.{FACTS}.worth").cast(pl.Float64)
-    unit = told(f"$.features.{FACTS}.unit").cast(pl.Float64)
+    unit = told(f"$.features.{FACTS}.unit").cast(pl.Float64).fill_null(0.01)
     approved = (
         service.lake.scan("attempts")
         .filter(pl.col("status") == "approved")
