@@ -189,7 +189,7 @@ def test_a_change_needs_a_form_of_ours_made_for_who_sends_it(service, client_of)
         ({**APPROVE, "reason": "x" * 1_001, "proof": proof}, mine, 409),
         ({**APPROVE, "about": "../x", "proof": proof}, mine, 404),
         ({**APPROVE, "action": "override", "proof": proof}, mine, 404),
-        ({**APPROVE, "padding": "x" * 20_000, "proof": proof}, mine, 413),
+        ({**APPROVE, "padding": "x" * 40_000, "proof": proof}, mine, 413),
     ):
         refused = form(client, "/desk/change", fields, **headers)
         assert refused.status_code == status, (fields, refused.text)
@@ -294,6 +294,19 @@ def test_the_proxy_is_believed_under_the_names_of_the_service_alone(service, cli
         assert client.get("/v1/desk/changes", headers=headers).status_code == status, host
 
 
+@pytest.mark.parametrize("told", ["Desk.Example", "desk.example:443"])
+def test_a_name_of_the_service_may_be_written_as_a_browser_shows_it(service, client_of, told):
+    behind_a_proxy(service)
+    path = service.folder / "matinee.toml"
+    text = path.read_text().replace("[access]", f'[access]\nhosts = ["{told}"]', 1)
+    path.write_text(text, encoding="utf-8")
+    service.__dict__.pop("settings", None)
+    client = client_of(service)
+    for host, status in (("desk.example", 200), ("desk.example:443", 200), ("", 401)):
+        headers = {"x-forwarded-user": "ann", "host": host}
+        assert client.get("/v1/desk/changes", headers=headers).status_code == status, host
+
+
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "[::1]evil.example", "127.0.0.1:80@evil", ""]
 )
@@ -365,6 +378,18 @@ def test_who_resumes_what_was_halted_anew_meanwhile_is_told(service, client_of):
     assert "halted for another reason by now: takes fell" in late.text
     service.trials.halt("left", "ann", 'complaints of "many"\nmembers')
     assert form(client, "/desk/change", {**fields, "reason": "not us"}).status_code == 303
+    assert service.trials.get("left").halted is None
+
+
+def test_what_was_halted_with_many_words_is_resumed_with_as_many(service, client_of):
+    service.trials.start(against_champion("left", "titles", another_reigns(service)), "ann", "")
+    client = client_of(service)
+    for action in ("halt", "resume"):
+        page = client.get(f"/desk/change?action={action}&about=left").text
+        found = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page)
+        fields = {name: html.unescape(value) for name, value in found}
+        answer = form(client, "/desk/change", {**fields, "reason": "😀" * 1_000})
+        assert answer.status_code == 303, action
     assert service.trials.get("left").halted is None
 
 

@@ -15,6 +15,7 @@ from matinee import demo
 from matinee.cli import run
 from matinee.decisions.rebuild import rebuild
 from matinee.demo.calendar import Calendar
+from matinee.insights.ahead import ALL
 from matinee.insights.recovered import recovered
 from matinee.insights.today import today
 from matinee.lake.records import Decision
@@ -201,6 +202,10 @@ def test_every_decision_is_paid_out_and_every_event_has_its_decision(service, da
         assert told == over["actions"].list.len().sum() > 0
     assert Unmatched(service.store).count() == 0
     assert service.lake.quarantine().is_empty()
+
+
+def test_all_that_the_desk_shows_was_read_ahead_and_can_be_read_again(service):
+    assert [one.name for one in ALL if one.taken(service) is None] == []
 
 
 def test_what_renewals_brought_is_of_all_attempts_that_were_known_when_windows_closed(service):

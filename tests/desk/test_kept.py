@@ -1,7 +1,9 @@
 """What takes long to read is kept for a while, and taken from what was read ahead."""
 
 import asyncio
+import sqlite3
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -11,6 +13,7 @@ from starlette.applications import Starlette
 from matinee.desk.kept import Kept
 from matinee.desk.pages import pages, views
 from matinee.desk.views import View, follow
+from matinee.errors import MatineeError
 from matinee.insights.ahead import TODAY, Taken, look_ahead
 from matinee.service.runtime import Runtime
 
@@ -166,11 +169,17 @@ def test_where_reading_takes_long_it_is_given_however_old():
     kept = Kept(lambda: done.wait(60) and "made", stamp=tuple, ahead=ahead(minutes_old(90)))
 
     async def look() -> str | None:
+        await kept.follow()
         found = await kept.get(0.01)
         done.set()
         return found
 
     assert asyncio.run(look()) == "ahead"
+
+
+def test_what_was_read_before_the_clock_was_set_back_is_not_taken_for_new():
+    kept = Kept(lambda: "made", stamp=tuple, ahead=ahead(minutes_old(-60)))
+    assert asyncio.run(kept.get(60)) == "made"
 
 
 def test_what_was_read_ahead_of_a_change_is_not_shown_after_it():
@@ -197,6 +206,50 @@ def test_what_is_newer_ahead_takes_the_place_of_what_stands():
         return [first, kept.at]
 
     assert asyncio.run(look()) == [one.at for one in known]
+
+
+def test_nobody_waits_longer_for_what_was_read_ahead_than_for_what_is_made():
+    done = threading.Event()
+    taken = minutes_old(0)
+    kept = Kept(lambda: "made", stamp=tuple, ahead=lambda _: done.wait(60) and taken)
+
+    async def look() -> list[str | None]:
+        before = await asyncio.wait_for(kept.get(0.01), 30)
+        done.set()
+        return [before, await kept.get(60)]
+
+    assert asyncio.run(look()) == [None, "ahead"]
+
+
+def test_where_nothing_can_be_taken_it_is_made(caplog):
+    def torn(_: datetime | None) -> Taken[str] | None:
+        raise sqlite3.OperationalError("database is locked")
+
+    kept = Kept(lambda: "made", stamp=tuple, ahead=torn)
+    assert asyncio.run(kept.get(60)) == "made"
+    assert "database is locked" in caplog.text
+
+
+def test_what_could_not_be_said_is_tried_again_after_a_minute(monkeypatch):
+    answers, passed = iter([MatineeError("not yet"), "made"]), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda began=time.monotonic: began() + passed[0])
+
+    def make() -> str:
+        one = next(answers)
+        if isinstance(one, Exception):
+            raise one
+        return one
+
+    kept = Kept(make, seconds=450, fair=0)
+
+    async def look() -> str | None:
+        for passed[0] in (0.0, 59.0):
+            with pytest.raises(MatineeError, match="not yet"):
+                await kept.get(30)
+        passed[0] = 61.0
+        return await kept.get(30)
+
+    assert asyncio.run(look()) == "made"
 
 
 def test_it_is_drawn_once_for_all_who_come_at_once():
@@ -239,11 +292,11 @@ def test_the_server_keeps_at_hand_what_is_read_ahead(service):
         look_ahead(service)
         shown = views(runtime)
         kept = [one for view in shown for one in view.ahead]
-        assert [one.at for one in kept] == [None] * 5
+        assert [one.at for one in kept] == [None] * 4
 
         async def until_all_is_there() -> None:
             following = asyncio.create_task(follow(shown))
-            while sum(one.at is not None for one in kept) < 4:  # nothing is known of pictures yet
+            while sum(one.at is not None for one in kept) < 3:  # nothing is known of pictures yet
                 await asyncio.sleep(0.01)
             following.cancel()
 

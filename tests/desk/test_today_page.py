@@ -91,7 +91,7 @@ def test_a_service_without_anything_has_a_page(tmp_path, look):
     status, html = look(Service.create(tmp_path / "empty"), "/desk")
     assert status == 200
     assert "Nothing was found of jobs" in html
-    assert "<b>empty</b></a> is empty: nothing is known of titles" in html
+    assert "<b>empty</b></a> nothing is known yet of titles and members" in html
     assert "<code>matinee import SOURCE</code>" in html
     assert "No champion explores yet" in html
 

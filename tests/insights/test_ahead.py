@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from matinee.errors import MatineeError
+from matinee.insights import ahead
 from matinee.insights.ahead import ALL, BROUGHT, TODAY, Ahead, chores, look_ahead
 from matinee.insights.today import today
 from matinee.insights.working import working
@@ -81,6 +82,16 @@ def test_every_page_reads_again_what_was_written(service):
     look_ahead(service)
     missing = {one.name for one in ALL if one.taken(service) is None}
     assert missing == {BROUGHT.name}  # no picture was ever chosen here
+
+
+def test_what_cannot_be_read_does_not_keep_the_rest_from_it(service, monkeypatch):
+    def torn(_: Service) -> Told:
+        raise ValueError("torn")
+
+    monkeypatch.setattr(ahead, "ALL", (Ahead("torn", Told, torn), *ALL))
+    with pytest.raises(ValueError, match="torn"):
+        look_ahead(service)
+    assert TODAY.taken(service)
 
 
 def test_today_is_as_it_was_read(service):

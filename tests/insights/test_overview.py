@@ -131,6 +131,19 @@ def test_a_simulated_past_has_the_same_dates_wherever_they_stand(service, monkey
     assert overview(service, "notes").since == service.registry.history("notes")[-1].at
 
 
+def test_who_decides_for_a_moment_longer_is_not_champion_again(service, monkeypatch):
+    """A server follows within a second; a champion that comes back later does so then."""
+    monkeypatch.setattr(Service, "simulated", True)
+    first, second = champion(service, ALWAYS), version(service, "finale", ALWAYS)
+    written(service, asked(service, first, "m1", 1, answered=False))
+    Approvals(service.registry).override("notes", second.id, "ann", "a try")
+    after = service.registry.history("notes")[-1].at + timedelta(microseconds=1)
+    late = asked(service, first, "m2", (after - START) / timedelta(hours=1), answered=False)
+    written(service, replace(late, at=after))
+    service.registry.roll_back("notes", "ann", "it was not")
+    assert overview(service, "notes").since == service.registry.history("notes")[-1].at
+
+
 def test_what_may_be_done_follows_what_was_done(service):
     first = version(service, "none", ALWAYS)
     assert of(overview(service, "notes"), first.id).can == ("promote",)

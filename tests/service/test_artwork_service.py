@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from matinee.errors import MatineeError
+from matinee.insights import attributing
 from matinee.insights.attributing import attributed
 from matinee.lake.records import Decision, Eligible, Event, Member, Picture, Title, micros
 from matinee.models import Context, Dataset, Histories, Popularity, Vocabulary
@@ -298,6 +299,17 @@ def test_a_headline_needs_choices(learned: Service) -> None:
         attributed(learned, "artwork", "artwork@2")
     with pytest.raises(MatineeError, match="alone"):
         attributed(learned, "titles")
+
+
+def test_a_headline_needs_members_who_chose_for_one_title(learned: Service, monkeypatch) -> None:
+    known = attributing.first_units(learned, "artwork").filter(pl.col("policy") == "artwork@1")
+    one = known.filter(pl.col("subject") == "t0").head(1)
+    other = known.filter(
+        pl.col("subject") == "t1", pl.col("member_id") != one["member_id"].item()
+    ).head(1)
+    monkeypatch.setattr(attributing, "first_units", lambda *_: pl.concat([one, other]))
+    with pytest.raises(MatineeError, match="nothing is known yet"):
+        attributed(learned, "artwork")
 
 
 def test_a_forgotten_member_is_drawn_for_anew(learned: Service) -> None:

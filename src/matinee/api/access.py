@@ -31,6 +31,7 @@ class Access:
         self._local = local
         self._people, self._sessions = service.people, service.sessions
         self._settings = service.settings.access
+        self._hosts = {host_name(one) or one for one in self._settings.hosts}
         self._tokens = {digest(token): token.encode() for token in tokens}
         self._owner = Visitor(Person(_owner(), "approver"))
 
@@ -99,8 +100,8 @@ class Access:
         """Whether it was asked for by a name of the service, where these are known: another one may
         have been pointed here, to make a browser beside the proxy ask as somebody.
         """
-        asked = header(scope, b"host").decode("latin-1")
-        return not self._settings.hosts or host_name(asked) in self._settings.hosts
+        asked = host_name(header(scope, b"host").decode("latin-1"))
+        return not self._hosts or bool(asked and asked in self._hosts)
 
     def _named(self, scope: Scope) -> Person | None:
         """Whom a proxy names: with the role that was granted to them, or the one of everybody."""

@@ -39,7 +39,7 @@ from matinee.api.openapi import document
 from matinee.api.payments import report
 from matinee.decisions import Assigner, Decider
 from matinee.desk.pages import pages, views
-from matinee.desk.views import NotFoundError
+from matinee.desk.views import PERSONAL, NotFoundError
 from matinee.errors import MatineeError
 from matinee.lake.inbox import Receipt
 from matinee.lake.records import Decision, Event, MemberId
@@ -56,8 +56,6 @@ IMAGE = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
     "x-content-type-options": "nosniff",
 }
-PERSONAL = {"cache-control": "no-store", "cross-origin-resource-policy": "same-origin"}
-"""What one member gets stays between the server and who asked for it."""
 MAX_DECIDE = 65_536
 """Bytes of a request for a decision."""
 MAX_FEATURES, MAX_SHARED = 16_384, 2_048

@@ -56,13 +56,13 @@ def artwork_views(runtime: Runtime) -> tuple[View[Brought], View[Pictured]]:
 
 
 class _ArtworkPages:
-    """They read the log of one runtime, at most once a minute."""
+    """What one runtime shows of the log, as it was read ahead."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self._shares = Kept.of(runtime.service, SHARES)
         self._brought = Kept.of(runtime.service, BROUGHT)
-        self.ahead = (self._shares, self._brought)
+        self.ahead = (self._brought,)  # shares may be many, and are taken when they are asked for
 
     async def titles(self, query: Query) -> Brought:
         """What there is to say of all titles."""

@@ -24,8 +24,8 @@ from matinee.service.folder import Service
 from matinee.service.visitors import Visitor
 
 FORM = "application/x-www-form-urlencoded"
-MOST = 16_384
-"""Bytes of a form."""
+MOST = 32_768
+"""Bytes of a form: two reasons of 1,000 characters, each of twelve bytes at most, and the rest."""
 SHARE = "0.5"
 """The share of an experiment that a form begins with."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from matinee.errors import MatineeError
 from matinee.insights.ahead import Ahead, Taken
 from matinee.service.folder import Service
 
+log = logging.getLogger("matinee.desk")
+
 Value = TypeVar("Value")
 PATIENCE = 2.0
 """Seconds that a page waits for what is read from the log before it goes on without."""
@@ -22,7 +25,7 @@ FRESH = 60.0
 """Seconds until what was read is read anew for the next one who asks."""
 FAIR = 600.0
 """Seconds until which nobody waits for that, and is shown what stands."""
-LATE = 1.5
+LATE = 2.0
 """After so many of its intervals what `matinee work` should have read ahead is missed."""
 
 
@@ -92,9 +95,12 @@ class Kept(Generic[Value]):
 
     async def follow(self) -> None:
         """Take what was read ahead, if it is newer than what stands; once for all who ask."""
+        await asyncio.shield(self._taking())
+
+    def _taking(self) -> asyncio.Task[None]:
         if self._following is None or self._following.done():
             self._following = asyncio.create_task(self._follow())
-        await asyncio.shield(self._following)
+        return self._following
 
     async def _follow(self) -> None:
         taken = await asyncio.to_thread(self._taken)
@@ -104,13 +110,25 @@ class Kept(Generic[Value]):
 
     async def _look(self, patience: float) -> None:
         """Have it made where it is old or out of date, and wait for that unless it is fair."""
-        if self._age() >= self._seconds:
-            await self.follow()
+        until = time.monotonic() + patience
+        if self._age() >= self._keeps():
+            taking = self._taking()
+            await asyncio.wait([taking], timeout=patience)
+            if not taking.done():
+                return
+            if failure := taking.exception():  # it can be made all the same
+                log.warning("what was read ahead for the desk cannot be taken: %r", failure)
         age = self._age()
-        if age >= self._seconds:
+        if age >= self._keeps():
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._anew())
-            await asyncio.wait([self._task], timeout=0 if age < self._fair else patience)
+            left = max(until - time.monotonic(), 0.0)
+            await asyncio.wait([self._task], timeout=0 if age < self._fair else left)
+
+    def _keeps(self) -> float:
+        """Seconds until what stands is read anew; what went wrong may go well in a minute."""
+        failed = isinstance(self._value, Exception)
+        return min(self._seconds, FRESH) if failed else self._seconds
 
     def _age(self) -> float:
         """Seconds since what stands was made."""
@@ -118,9 +136,11 @@ class Kept(Generic[Value]):
         return time.monotonic() - self._made if current else float("inf")
 
     def _taken(self) -> Taken[Value] | None:
-        """What was read ahead and is newer, unless it is out of date."""
+        """What was read ahead and is newer, unless it is out of date, or later than now: of before
+        the clock was set back.
+        """
         taken = self._ahead(self.at)
-        if taken is None or taken.stamp != self._stamp():
+        if taken is None or taken.stamp != self._stamp() or taken.at > datetime.now(UTC):
             return None
         self._then(taken.found)
         return taken

@@ -56,7 +56,7 @@ SELDOM = {"unanswered", "elsewhere"}
 
 
 def payments_view(service: Service) -> View[Processing]:
-    """How payments went, read from the log and drawn at most once a minute."""
+    """How payments went, as it was read ahead, and drawn once."""
     draw = once(shown)  # plots take longer than a page may
     kept = Kept.of(service, PAYMENTS, then=draw)
     return View("/desk/payments", "recovery.html", lambda _: kept.get(PATIENCE), draw, (kept,))

@@ -33,6 +33,8 @@ Render = Callable[..., Response]
 
 FOLLOW = 15.0
 """Seconds between looks for what was read ahead."""
+PERSONAL = {"cache-control": "no-store", "cross-origin-resource-policy": "same-origin"}
+"""What is said of members stays between the server and who asked for it."""
 KEPT = 64
 """How many of what a view has read are kept, by what was asked."""
 
@@ -87,10 +89,7 @@ class View(Generic[Found]):
             return Response(
                 body,
                 media_type="application/json",
-                headers={
-                    "cache-control": "no-store",
-                    "cross-origin-resource-policy": "same-origin",
-                },
+                headers=PERSONAL,
             )
 
         page.__name__ = told.__name__ = self.path.strip("/").replace("/", "_")

@@ -126,9 +126,15 @@ ALL: tuple[Ahead[Any], ...] = (TODAY, PAYMENTS, SHARES, BROUGHT, EXPLORED)
 
 
 def look_ahead(service: Service) -> str:
-    """Read all of it."""
+    """Read all of it; where something cannot be read, the rest all the same."""
+    failures: list[Exception] = []
     for one in ALL:
-        one.put(service)
+        try:
+            one.put(service)
+        except Exception as failure:  # what cannot be read of one surface says nothing of others
+            failures.append(failure)
+    if failures:
+        raise failures[0]
     return ""
 
 

@@ -54,29 +54,40 @@ class Attributed:
 def attributed(service: Service, surface: str, version: str | None = None) -> Attributed:
     """The headline of a surface that chooses for subjects, of its champion by default.
 
-    Raises `MatineeError` where there is no champion, or no closed first choice of that version.
+    Raises `MatineeError` where there is no champion, or where too few first choices of that version
+    are closed to be compared.
     """
     rows = first_units(service, surface)
     name = version or _champion(service, surface)
     own = rows.filter(pl.col("policy") == name)
     if own["member_id"].n_unique() < FEWEST:
-        versions = [one.id for one in service.registry.versions(surface)]
-        others = [one for one in _names(rows) if one in versions and one != name]
-        raise MatineeError(
-            f"nothing is known yet of what {name} brings",
-            why="no first choice of it has a closed window, or all are of one member",
-            next_step=f"matinee {surface} report {others[-1]}, which has chosen before"
-            if others
-            else "wait for windows to close, then matinee work --once",
-        )
+        why = "no first choice of it has a closed window, or all are of one member"
+        raise _nothing_known(service, surface, name, rows, why)
     units = _units(own, eligible_sets(service.lake, surface))
     size = service.settings.experiments.tightest_at
     readings = {
         reading: _at_every_look(attribution(replace(units, reward=own[reading].to_numpy())), size)
         for reading in READINGS
     }
+    if not readings["reward"].members:
+        why = "no two of the members that are to be compared were given a choice of one title"
+        raise _nothing_known(service, surface, name, rows, why)
     arms = tuple(_arm(policy, rows.filter(pl.col("policy") == policy)) for policy in _names(rows))
     return Attributed(name, readings, arms)
+
+
+def _nothing_known(
+    service: Service, surface: str, name: str, rows: pl.DataFrame, why: str
+) -> MatineeError:
+    versions = [one.id for one in service.registry.versions(surface)]
+    others = [one for one in _names(rows) if one in versions and one != name]
+    return MatineeError(
+        f"nothing is known yet of what {name} brings",
+        why=why,
+        next_step=f"matinee {surface} report {others[-1]}, which has chosen before"
+        if others
+        else "wait for windows to close, then matinee work --once",
+    )
 
 
 def _at_every_look(found: Attribution, size: float) -> Attribution:
@@ -156,7 +167,10 @@ def _units(rows: pl.DataFrame, sets: Mapping[str, Sequence[str]]) -> Units:
 
 def _arm(policy: str, rows: pl.DataFrame) -> Arm:
     members = rows["member_id"]
-    means = {reading: mean_by_member(rows[reading], members) for reading in READINGS}
+    means = {
+        reading: mean_by_member(rows[reading], members, share=reading == "reward")
+        for reading in READINGS
+    }
     return Arm(policy, rows.height, members.n_unique(), means)
 
 

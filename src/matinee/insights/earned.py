@@ -14,7 +14,7 @@ from matinee.experiments.arms import Arm
 from matinee.experiments.effects import compare
 from matinee.experiments.sequential import AsymptoticSequence
 from matinee.insights.days import DAY, WEEK, midnight
-from matinee.insights.measures import measures_of, with_measures
+from matinee.insights.measures import is_share, measures_of, with_measures
 from matinee.insights.reigns import crowned, since
 from matinee.insights.rewards import own_decisions, rewards
 from matinee.lake.table import collect
@@ -123,7 +123,9 @@ def _measures(service: Service, surface: Surface, at: datetime) -> tuple[Measure
 
     found = [Measured(name, earned(week, name), earned(rows, name)) for name in names]
     looks = _looks(rows, holdouts[0], names[0], sequence, at) if holdouts else ()
-    found[0] = replace(found[0], looks=looks, arms=_arms(rows, names[0]))
+    found[0] = replace(
+        found[0], looks=looks, arms=_arms(rows, names[0], share=is_share(surface, names[0]))
+    )
     return tuple(found)
 
 
@@ -199,12 +201,12 @@ def _looks(
     return tuple(found)
 
 
-def _arms(rows: pl.DataFrame, name: str) -> tuple[Valued, ...]:
+def _arms(rows: pl.DataFrame, name: str, *, share: bool) -> tuple[Valued, ...]:
     """What each of those who decided earned, by an interval of one look."""
     named = rows.with_columns(who=pl.coalesce("arm", "policy"))
     parts = named.partition_by("who", as_dict=True)
     most = sorted(parts.items(), key=lambda part: (-part[1].height, str(part[0])))[:ARMS]
     return tuple(
-        Valued(str(who), part.height, mean_by_member(part[name], part["member_id"]))
+        Valued(str(who), part.height, mean_by_member(part[name], part["member_id"], share=share))
         for (who,), part in most
     )

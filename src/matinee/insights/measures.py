@@ -25,6 +25,11 @@ def measures_of(surface: Surface) -> tuple[str, ...]:
     return MEASURES.get(surface.name, ("reward",))
 
 
+def is_share(surface: Surface, measure: str) -> bool:
+    """Whether a measure of a decision lies in 0 to 1: minutes, money and sums over slots do not."""
+    return measure == "reward" and surface.reward_range == (0.0, 1.0) and surface.slots == 1
+
+
 def currency(service: Service) -> str | None:
     """The money of the service: the currency with the rate 1, or the only one there is."""
     rates = service.settings.surfaces.payments.rates

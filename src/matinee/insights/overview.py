@@ -15,6 +15,7 @@ import polars as pl
 from matinee.evaluation.intervals.base import Interval
 from matinee.insights.audit import Line, audit
 from matinee.insights.days import WEEK, midnight
+from matinee.insights.measures import is_share
 from matinee.insights.reigns import crowned, reigns, since
 from matinee.insights.rewards import own_decisions, rewards
 from matinee.lake.table import collect
@@ -119,7 +120,7 @@ def overview(service: Service, name: str, now: datetime | None = None) -> Overvi
     champion, challenger = registry.alias(name, "champion"), registry.alias(name, "challenger")
     crownings = crowned(service, name)
     tried = trying(service, name, at)
-    decided = _decided(service, surface, at)
+    decided, share = _decided(service, surface, at), is_share(surface, "reward")
     can: list[Name] = ["roll_back"] if len(reigns_of(service.store, name)) > 1 else []
     if any(one.state in GOING for one in tried.experiments):
         can.append("stop")
@@ -133,8 +134,8 @@ def overview(service: Service, name: str, now: datetime | None = None) -> Overvi
         since(crownings),
         challenger.id if challenger else None,
         tuple(_versions(service, name, crownings, tried)),
-        tuple(_traffic(decided, at - WEEK)),
-        tuple(_days(decided, at)),
+        tuple(_traffic(decided, at - WEEK, share=share)),
+        tuple(_days(decided, at, share=share)),
         tried,
         audit(service, surface=name),
         tuple(can),
@@ -228,7 +229,7 @@ def _decided(service: Service, surface: Surface, at: datetime) -> pl.DataFrame:
     return collect(known, "decisions").drop("decision_id", "counts")
 
 
-def _traffic(decided: pl.DataFrame, since: datetime) -> Iterator[Traffic]:
+def _traffic(decided: pl.DataFrame, since: datetime, *, share: bool) -> Iterator[Traffic]:
     """By policy and arm, the most first."""
     late = decided.filter(pl.col("at") > since)
     closed = decided.filter(pl.col("closed_at") > since)
@@ -243,12 +244,13 @@ def _traffic(decided: pl.DataFrame, since: datetime) -> Iterator[Traffic]:
             _value(
                 closed.filter(
                     pl.col("policy") == policy, pl.col("arm").eq_missing(pl.lit(arm, pl.String))
-                )
+                ),
+                share=share,
             ),
         )
 
 
-def _days(decided: pl.DataFrame, at: datetime) -> Iterator[Day]:
+def _days(decided: pl.DataFrame, at: datetime, *, share: bool) -> Iterator[Day]:
     """The last days in order, from the first that had decisions on."""
     dated = decided.with_columns(day=pl.col("at").dt.date())
     parts = {day: rows for (day,), rows in dated.partition_by("day", as_dict=True).items()}
@@ -256,10 +258,10 @@ def _days(decided: pl.DataFrame, at: datetime) -> Iterator[Day]:
     for day in shown[next((n for n, day in enumerate(shown) if day in parts), DAYS) :]:
         rows = parts.get(day, dated.clear())
         counts = rows.group_by("policy").len().sort("policy")
-        yield Day(day, dict(counts.iter_rows()), _value(rows))
+        yield Day(day, dict(counts.iter_rows()), _value(rows, share=share))
 
 
-def _value(rows: pl.DataFrame) -> Interval:
+def _value(rows: pl.DataFrame, *, share: bool) -> Interval:
     """The mean reward of the decisions that have one."""
     known = rows.filter(pl.col("reward").is_not_null())
-    return mean_by_member(known["reward"], known["member_id"])
+    return mean_by_member(known["reward"], known["member_id"], share=share)

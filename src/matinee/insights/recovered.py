@@ -167,7 +167,7 @@ def _line(group: str, name: str, rows: pl.DataFrame) -> Line:
         float(rows["brought"].sum()),
         float(rows["fees"].sum()),
         float(rows["penalties"].sum()),
-        mean_by_member(net, rows["member_id"]),
+        mean_by_member(net, rows["member_id"], share=False),
     )
 
 

@@ -35,11 +35,16 @@ def since(changes: Sequence[Change]) -> datetime | None:
 
 def _as_lived(service: Service, surface: str, changes: Sequence[Change]) -> Iterator[Change]:
     """The same, each since the first decision of its version after the one before; those apart
-    that it made for a holdout, or as what was tried.
+    that it made for a holdout, or as what was tried, and those that came after the first promotion:
+    they are no past that was made up.
     """
+    if not changes:
+        return
     controls = [arm_name(one.name, one.arms[0].name) for one in service.trials.all()]
     everyone = pl.col("arm").is_null() | pl.col("arm").is_in(controls)
-    own = own_decisions(service, service.surface(surface)).filter(everyone)
+    own = own_decisions(service, service.surface(surface)).filter(
+        everyone, pl.col("at") < changes[0].at
+    )
     made = collect(own.select("policy", "at"), "decisions")
     before = EPOCH
     for one in changes:

@@ -41,5 +41,6 @@ def _first_step(service: Service) -> Note:
     if heard:
         said = "nothing decides yet: no model has learned from what was imported"
         return Note(name, said, f"matinee train {name}", link("/desk/surface", {"name": name}))
-    said = "is empty: nothing is known of titles, and of what members watch"
+    lacks = "what members watch" if service.lake.current("titles").height else "titles and members"
+    said = f"nothing is known yet of {lacks}"
     return Note(service.name, said, "matinee import SOURCE", link("/desk/data"))
