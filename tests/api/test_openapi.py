@@ -30,8 +30,8 @@ def _try(client, operation):
         sent = case.as_transport_kwargs(base_url="http://127.0.0.1")
         wanted = {name: sent[name] for name in ("params", "json") if sent.get(name) is not None}
         answer = client.request(sent["method"], sent["url"], **wanted)
-        if answer.status_code == 503:  # of the surfaces that nobody trained
-            assert "has no champion" in answer.text
+        if answer.status_code == 503:  # of the surfaces that nobody trained, or on a busy machine
+            assert "has no champion" in answer.text or "the log is being read" in answer.text
             return
         assert answer.status_code < 500, answer.text
         case.validate_response(answer, excluded_checks=STRICTER)
