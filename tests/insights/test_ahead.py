@@ -1,20 +1,26 @@
 """What the desk shows is read ahead, and kept for every process."""
 
 import shutil
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import isnan, nan
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from matinee.errors import MatineeError
 from matinee.insights import ahead
 from matinee.insights.ahead import ALL, BROUGHT, TODAY, Ahead, chores, look_ahead
 from matinee.insights.today import today
 from matinee.insights.working import working
+from matinee.lake.records import Event
+from matinee.service.duration import Duration
 from matinee.service.folder import Service
 from matinee.service.jobs import Worker
+from matinee.service.leases import Leases
+from waiting import eventually
 
 
 @pytest.fixture
@@ -106,6 +112,37 @@ def test_a_change_of_versions_puts_it_out_of_date(service):
     TODAY.put(service)
     service.registry.challenge("titles", "titles@1", by="t", reason="r")
     assert TODAY.taken(service).stamp != TODAY.stamp(service)
+
+
+def test_the_other_jobs_do_not_wait_for_it(service, monkeypatch):
+    stop, reads, ready = threading.Event(), threading.Event(), threading.Event()
+
+    def read(_: Service) -> str:
+        reads.set()
+        ready.wait(60)
+        return ""
+
+    monkeypatch.setattr(ahead, "look_ahead", read)
+    often = replace(
+        service.settings, lake=replace(service.settings.lake, seal_every=Duration("1s"))
+    )
+    monkeypatch.setitem(service.__dict__, "settings", often)
+    thread = threading.Thread(target=ahead.work_until, args=(service, stop))
+    thread.start()
+    try:
+        assert reads.wait(60)
+        now = datetime.now(UTC)
+        service.lake.put([Event(event_id="e", member_id="m", kind="click", title_id="t", ts=now)])
+        assert eventually(lambda: "1 events" in {one.result for one in statuses(service)})
+    finally:
+        stop.set()
+        ready.set()
+        thread.join(60)
+    assert not thread.is_alive()
+
+
+def statuses(service):
+    return Leases(service.store).statuses()
 
 
 def test_the_worker_does_it_after_all_that_it_tells_of(service):

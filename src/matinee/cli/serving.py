@@ -21,7 +21,7 @@ from matinee.api.access import Access
 from matinee.cli.app import HERE, ServiceFolder, app, examples, opening
 from matinee.console import say, show
 from matinee.errors import MatineeError
-from matinee.insights.ahead import chores
+from matinee.insights.ahead import chores, work_until
 from matinee.lake.cards import MaskingFormatter
 from matinee.service.folder import Service
 from matinee.service.jobs import Worker
@@ -113,9 +113,8 @@ def work(
     _log_to_stderr()
     stop = threading.Event()
     with opening(service) as opened:
-        worker = Worker(opened, chores(opened))
         if once:
-            done = worker.run_once()
+            done = Worker(opened, chores(opened)).run_once()
             show(("job", "did"), done.items())
             if failed := [name for name, did in done.items() if did.startswith("failed: ")]:
                 raise MatineeError(
@@ -129,7 +128,7 @@ def work(
         if while_stdin_is_open:
             os.nice(NICENESS)
             _at_end_of_stdin(stop.set)
-        worker.run_until(stop)
+        work_until(opened, stop)
 
 
 def _at_end_of_stdin(end: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ and after a start.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from matinee.insights.shares import Share, shares
 from matinee.insights.today import Today, today
 from matinee.lake.records import from_micros, micros
 from matinee.service.folder import Service
-from matinee.service.jobs import Job, jobs
+from matinee.service.jobs import Job, Worker, jobs
 from matinee.store import Schema
 from matinee.surfaces import Artwork
 
@@ -138,7 +139,24 @@ def look_ahead(service: Service) -> str:
     return ""
 
 
+def reading(service: Service) -> Job:
+    """The job that reads what the desk shows."""
+    return Job("desk", service.settings.desk.read_every.delta, look_ahead)
+
+
 def chores(service: Service) -> list[Job]:
-    """The jobs of a service, and last the one that reads what the desk shows."""
-    every = service.settings.desk.read_every.delta
-    return [*jobs(service), Job("desk", every, look_ahead)]
+    """The jobs of a service, and last that."""
+    return [*jobs(service), reading(service)]
+
+
+def work_until(service: Service, stop: threading.Event) -> None:
+    """Run all of them when they are due until `stop` is set; what the desk shows is read beside the
+    others, which are not to wait for it.
+    """
+    beside = threading.Thread(target=Worker(service, [reading(service)]).run_until, args=(stop,))
+    beside.start()
+    try:
+        Worker(service, jobs(service)).run_until(stop)
+    finally:
+        stop.set()
+        beside.join()
