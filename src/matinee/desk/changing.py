@@ -19,15 +19,13 @@ from matinee.insights.audit import Line, audit
 from matinee.insights.notes import link
 from matinee.registry import Approvals, parse_version
 from matinee.registry.changes import reigns_of
-from matinee.service.changes import ACTIONS, Change, Name, change, running, surface_of
+from matinee.service.changes import ACTIONS, SHARE, Change, Name, change, running, surface_of
 from matinee.service.folder import Service
 from matinee.service.visitors import Visitor
 
 FORM = "application/x-www-form-urlencoded"
 MOST = 32_768
 """Bytes of a form: two reasons of 1,000 characters, each of twelve bytes at most, and the rest."""
-SHARE = "0.5"
-"""The share of an experiment that a form begins with."""
 
 
 def changes_view(service: Service) -> View[tuple[Line, ...]]:
@@ -65,7 +63,7 @@ class Changing:
         try:
             values = self._asked(query.get("action", ""), query.get("about", ""))
             return self._render(
-                request, "change.html", **values, wrong=None, reason="", share=SHARE
+                request, "change.html", **values, wrong=None, reason="", share=str(SHARE)
             )
         except MatineeError as error:
             return self._render(request, "problem.html", 404, error=error)
@@ -91,12 +89,8 @@ class Changing:
         """What speaks for it, on record."""
         if action == "approve":
             verdicts = Approvals(self.service.registry).verdicts(parse_version(about)[0])
-            found = [one for one in verdicts if one.candidate == about]
-            return tuple(
-                text
-                for one in found[-1:]
-                for text in (f"{one.outcome} against {one.champion}", *one.reasons)
-            )
+            last = next((one for one in reversed(verdicts) if one.candidate == about), None)
+            return (f"{last.outcome} against {last.champion}", *last.reasons) if last else ()
         if action == "win":
             latest = self.service.trials.latest(about)
             return (latest.reason, *latest.body["reasons"]) if latest else ()
@@ -134,7 +128,7 @@ class Changing:
 
     def _refused(self, request: Request, form: Mapping[str, str], wrong: MatineeError) -> Response:
         """The form once more, with all that was typed."""
-        typed = {"reason": form.get("reason", ""), "share": form.get("share", SHARE)}
+        typed = {"reason": form.get("reason", ""), "share": form.get("share", str(SHARE))}
         try:
             values = self._asked(form.get("action", ""), form.get("about", ""))
         except MatineeError as error:
@@ -181,11 +175,8 @@ def _named(action: str) -> Name:
     )
 
 
-_FIELDS = ("action", "about", "share", "champion", "halted")
-
-
 def _wanted(form: Mapping[str, str]) -> Change:
-    told = {name: form[name] for name in _FIELDS if name in form}
+    told = {name: form[name] for name in Change.__struct_fields__ if name in form}
     reason = form.get("reason", "").strip()
     if not reason:
         raise MatineeError("say why", next_step="the reason stands in the history")

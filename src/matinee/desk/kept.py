@@ -81,9 +81,9 @@ class Kept(Generic[Value]):
         where there is none yet. Raises what making it raises.
         """
         until = time.monotonic() + patience
-        await self._look(patience)
+        await self._look(until)
         if self._stamp() != self._stamped:  # what was being made was begun before a change
-            await self._look(max(until - time.monotonic(), 0.0))
+            await self._look(until)
         if self._stamp() != self._stamped:  # what stood before a change is not shown after it
             return None
         if isinstance(self._value, Exception):
@@ -108,12 +108,11 @@ class Kept(Generic[Value]):
             age = max((datetime.now(UTC) - taken.at).total_seconds(), 0.0)
             self._keep(taken.found, taken.at, taken.stamp, time.monotonic() - age)
 
-    async def _look(self, patience: float) -> None:
+    async def _look(self, until: float) -> None:
         """Have it made where it is old or out of date, and wait for that unless it is fair."""
-        until = time.monotonic() + patience
         if self._age() >= self._keeps():
             taking = self._taking()
-            await asyncio.wait([taking], timeout=patience)
+            await asyncio.wait([taking], timeout=_left(until))
             if not taking.done():
                 return
             if failure := taking.exception():  # it can be made all the same
@@ -122,8 +121,7 @@ class Kept(Generic[Value]):
         if age >= self._keeps():
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._anew())
-            left = max(until - time.monotonic(), 0.0)
-            await asyncio.wait([self._task], timeout=0 if age < self._fair else left)
+            await asyncio.wait([self._task], timeout=0 if age < self._fair else _left(until))
 
     def _keeps(self) -> float:
         """Seconds until what stands is read anew; what went wrong may go well in a minute."""
@@ -161,3 +159,8 @@ class Kept(Generic[Value]):
 
     def _keep(self, value: Value | Exception, at: datetime, stamped: object, made: float) -> None:
         self._value, self.at, self._stamped, self._made = value, at, stamped, made
+
+
+def _left(until: float) -> float:
+    """Seconds until a time of the monotonic clock, none where it is over."""
+    return max(until - time.monotonic(), 0.0)

@@ -24,7 +24,7 @@ from matinee.desk.signing_in import Door, SigningIn
 from matinee.desk.surface import surface_view
 from matinee.desk.surfaces import surfaces_view
 from matinee.desk.today import today_view
-from matinee.desk.views import View
+from matinee.desk.views import PERSONAL, View
 from matinee.errors import MatineeError
 from matinee.insights.audit import audit
 from matinee.service.changes import ACTIONS
@@ -38,10 +38,9 @@ CSP = (
 
 HEADERS = {
     "content-security-policy": CSP,
-    "cross-origin-resource-policy": "same-origin",
+    **PERSONAL,
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
-    "cache-control": "no-store",
 }
 """A member's page stays between the server and who asked for it; forms say where they come from."""
 
@@ -139,12 +138,12 @@ class Desk:
 
     def _done(self, asked: str, visitor: Visitor | None) -> str:
         """What is said at the top after a change; an address alone makes nobody believe in one."""
-        for name, action in ACTIONS.items():
-            if visitor and asked == name:
-                did, by = "halt" if name == "stop" else name, visitor.person.name
-                since = datetime.now(UTC) - LATELY
-                lines = audit(self.runtime.service, by=by)
-                if any((one.by, one.action) == (by, did) and one.at > since for one in lines):
-                    said = action.label.lower()
-                    return f"Done: {said}. It stands in the history, with your reason."
-        return ""
+        action = next((one for name, one in ACTIONS.items() if name == asked), None)
+        if action is None or visitor is None:
+            return ""
+        did, by = "halt" if asked == "stop" else asked, visitor.person.name
+        since = datetime.now(UTC) - LATELY
+        lines = audit(self.runtime.service, by=by)
+        if not any((one.by, one.action) == (by, did) and one.at > since for one in lines):
+            return ""
+        return f"Done: {action.label.lower()}. It stands in the history, with your reason."

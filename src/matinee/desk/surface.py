@@ -61,7 +61,6 @@ def shown(found: Overview) -> dict[str, Any]:
         "plot": _plot(found.days),
         "tree": tree(found.versions),
         "actions": ACTIONS,
-        "taken": next((one for one in found.tried.experiments if one.state != "over"), None),
         "verdicts": [(one.id, said) for one in found.versions for said in one.verdicts],
     }
 

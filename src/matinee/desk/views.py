@@ -86,11 +86,7 @@ class View(Generic[Found]):
                     503, "the log is being read; ask again", {"retry-after": str(LOOK_AGAIN)}
                 )
             body = await asyncio.to_thread(encode, found)
-            return Response(
-                body,
-                media_type="application/json",
-                headers=PERSONAL,
-            )
+            return Response(body, media_type="application/json", headers=PERSONAL)
 
         page.__name__ = told.__name__ = self.path.strip("/").replace("/", "_")
         return [

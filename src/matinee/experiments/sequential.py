@@ -90,9 +90,9 @@ class AsymptoticSequence:
         method = "anytime-valid, asymptotic, Gaussian mixture"
         if min(effect.units) < self.burn_in or not effect.telling:
             return interval(effect, inf, self.alpha, method), 1.0
-        x = sharpness(self.alpha) * sum(effect.units) / self.tightest_at
-        wider = self._wider(effect)
-        z = sqrt((1 + x) / x * (log1p(x) - 2 * log(self.alpha)))
+        units, wider = sum(effect.units), self._wider(effect)
+        x = sharpness(self.alpha) * units / self.tightest_at
+        z = stretch(units, tightest_at=self.tightest_at, alpha=self.alpha)
         far = effect.far / wider
         capital = far * far * x / (2 * (1 + x)) - log1p(x) / 2
         return interval(effect, z * wider, self.alpha, method), exp(-max(capital, 0.0))
@@ -115,6 +115,16 @@ def sharpness(alpha: float) -> float:
     (8.21, 0.0025)
     """
     return max(-1.0 - float(lambertw(-(alpha**2) / np.e, -1).real), 1e-6)
+
+
+def stretch(units: int, *, tightest_at: float, alpha: float) -> float:
+    """How many errors of a mean of so many units, from 1, its interval reaches to either side.
+
+    >>> round(stretch(1_000, tightest_at=1_000, alpha=0.05), 2)
+    3.04
+    """
+    x = sharpness(alpha) * units / tightest_at
+    return sqrt((1 + x) / x * (log1p(x) - 2 * log(alpha)))
 
 
 def quantile(values: ArrayLike, p: float, *, tightest_at: float, alpha: float = 0.05) -> Interval:

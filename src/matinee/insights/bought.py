@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from matinee.evaluation.intervals.base import Interval
-from matinee.insights.reigns import CROWNED, crowned
+from matinee.insights.reigns import crowned, recorded
 from matinee.registry import Approvals, Change
 from matinee.registry.approvals import Judged
 from matinee.service.folder import Service
@@ -70,8 +70,8 @@ def _left(last: Judged | None) -> float:
 
 def _promotions(service: Service, surface: str, verdicts: list[Judged]) -> Iterator[Promotion]:
     """Each version that followed a champion because it was proved better."""
-    made = [one for one in service.registry.history(surface) if one.action in CROWNED]
-    for change, lived in zip(made, crowned(service, surface), strict=True):
+    both = zip(recorded(service, surface), crowned(service, surface), strict=True)
+    for change, lived in both:
         if change.action == "approve" and change.old:
             passes = [
                 one

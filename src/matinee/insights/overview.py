@@ -151,7 +151,6 @@ def _versions(
     approvals = Approvals(service.registry)
     verdicts = approvals.verdicts(surface)
     passed = {one.candidate for one in approvals.passed(surface)}
-    taken = any(one.state != "over" for one in tried.experiments)  # all members, for what begins
     for one in reversed(service.registry.versions(surface)):
         reigned = tuple(reigns(one.id, crownings))
         yield Known(
@@ -166,7 +165,7 @@ def _versions(
             reigned,
             tuple(_said(each) for each in reversed(verdicts) if each.candidate == one.id),
             _numbers(one.metrics),
-            _can(one, champion, passed=one.id in passed, taken=taken),
+            _can(one, champion, passed=one.id in passed, taken=tried.taking is not None),
         )
 
 

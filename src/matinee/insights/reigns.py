@@ -18,13 +18,18 @@ from matinee.service.folder import Service
 CROWNED = {"promote", "approve", "override", "roll_back"}
 
 
+def recorded(service: Service, surface: str) -> list[Change]:
+    """The changes that made a champion as they stand in the registry, in their order."""
+    return [one for one in service.registry.history(surface) if one.action in CROWNED]
+
+
 def crowned(service: Service, surface: str) -> list[Change]:
-    """The changes that made a champion, in the order in which they were made.
+    """The changes that were `recorded`, as they were lived.
 
     What a simulated service has lived was all promoted on the day it was made: there a champion is
     one since it first decided as such, where that was before.
     """
-    made = [one for one in service.registry.history(surface) if one.action in CROWNED]
+    made = recorded(service, surface)
     return list(_as_lived(service, surface, made)) if service.simulated else made
 
 

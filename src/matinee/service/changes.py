@@ -20,6 +20,8 @@ from matinee.service.trying import GOING, state_of
 
 Name = Literal["promote", "approve", "roll_back", "stop", "start", "halt", "resume", "end", "win"]
 Kind = Literal["version", "surface", "experiment"]
+SHARE = 0.5
+"""The share of the members who get a version that is tried, unless another one is asked for."""
 
 
 @ready
@@ -34,7 +36,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     action: Name
     about: Annotated[str, Meta(min_length=1, max_length=200)]
     reason: Annotated[str, Meta(min_length=1, max_length=1_000, pattern=r"\S")]
-    share: Annotated[float, Meta(gt=0, lt=1)] = 0.5
+    share: Annotated[float, Meta(gt=0, lt=1)] = SHARE
     champion: Annotated[str, Meta(max_length=200)] | None = None
     halted: str | None = None
 

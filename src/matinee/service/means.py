@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log, log1p, sqrt
+from math import sqrt
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ from scipy.stats import norm, t
 from matinee.evaluation.intervals.base import Interval
 from matinee.evaluation.intervals.wilson import wilson
 from matinee.evaluation.off_policy.moments import Moments
-from matinee.experiments.sequential import sharpness
+from matinee.experiments.sequential import stretch
 
 FEWEST = 2
 """Members below whose worth nothing is told of others."""
@@ -108,7 +108,6 @@ def at_every_look(one: Interval, members: int, size: float, alpha: float = 0.05)
 
 def _around(value: float, error: float, members: int, size: float, alpha: float) -> Interval:
     """The asymptotic confidence sequence of a mean with its standard error; NaN of no members."""
-    x = sharpness(alpha) * members / size
-    reach = sqrt((1 + x) / x * (log1p(x) - 2 * log(alpha))) * error if members else float("nan")
+    reach = stretch(members, tightest_at=size, alpha=alpha) * error if members else float("nan")
     method = "anytime-valid, asymptotic, Gaussian mixture"
     return Interval(value, value - reach, value + reach, 1 - alpha, method)

@@ -58,6 +58,13 @@ class Trying:
     experiments: tuple[Tried, ...]
     holdouts: tuple[Held, ...]
 
+    @property
+    def taking(self) -> Tried | None:
+        """One that is not over yet: while there is one on a surface, no other can have all of its
+        members.
+        """
+        return next((one for one in self.experiments if one.state != "over"), None)
+
 
 def trying(service: Service, surface: str | None = None, now: datetime | None = None) -> Trying:
     """What is and was tried, on one surface or on all."""
